@@ -9,13 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skfdrmfl.clients.remote.channel import DONE, WHO
+from skfdrmfl.clients.remote.channel import DONE, LOOK, WHO, WORD, gathered
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.courier.sockets import receive, send
 
-# Seconds between two looks at who is there, or has answered, and between two words on who is not.
-LOOK, WORD = 0.5, 5.0
 # How often a question is put to a node whose courier failed, and how long a site may be away before it counts as gone.
 TIMES, PATIENCE = 3, 180.0
 
@@ -62,23 +60,9 @@ class RunChannel:
     # -------------------------------------------------------------------------------------------- who is there
 
     def gather(self, n_sites: int) -> list[Any]:
-        """Return who is there when all are; TimeoutError after `wait` seconds. Who is missing is said."""
-        start = said = time.monotonic()
-        while True:
-            there = self.addresses()
-            if len(there) >= n_sites and self._sites <= set(there):
-                return there
-            now = time.monotonic()
-            missing = ", ".join(sorted(self._sites - set(there))) or f"{n_sites - len(there)} more"
-            if now > start + self.wait:
-                raise TimeoutError(
-                    f"{missing}: not there after {self.wait:g} s (there: {', '.join(map(str, there)) or 'nobody'}); "
-                    "start `skfdrmfl site` there, or pass a longer --wait."
-                )
-            if now >= said:
-                self._say(f"waiting for {missing}; {len(there)} of {n_sites} are there")
-                said = now + WORD
-            time.sleep(LOOK)
+        """Return who is there when all are; see `gathered`."""
+        remedy = "start `skfdrmfl site` there, or pass a longer --wait"
+        return gathered(self, n_sites, remedy, self._sites, self._say)
 
     def addresses(self) -> list[Any]:
         """Return the labels of the sites that are there, or were so short a while ago that they may come back."""

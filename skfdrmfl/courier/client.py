@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 
 from .sockets import answered
 
-TEXT, DATA = "packet text", "packet bytes"
+PACKET = "packet"  # the name of what a message carries
 
 app = ClientApp()
 
@@ -17,24 +17,25 @@ app = ClientApp()
 def answer(message: Message, context: Context) -> Message:
     """Return what the site's process answers to a message."""
     site = context.node_config
-    text, data = unpacked(message.content)
+    text, data = get(message.content, PACKET)
     wait = message.metadata.created_at + message.metadata.ttl - time.time()
     said, back = answered(str(site["socket"]), str(site.get("token", "")), text, data, wait)
-    return Message(packed(said, back), reply_to=message)
+    records = RecordDict()
+    put(records, PACKET, said, back)
+    return Message(records, reply_to=message)
 
 
-def packed(text: str, data: bytes | bytearray) -> RecordDict:
-    """Return Flower's records of a text, and of bytes where there are any."""
-    records = RecordDict({TEXT: ConfigRecord({"text": text})})
+def put(records: RecordDict, name: str, text: str, data: bytes | bytearray) -> None:
+    """Put a text among Flower's records, and bytes where there are any, under a name."""
+    records[f"{name} text"] = ConfigRecord({"text": text})
     if data:
-        records[DATA] = ArrayRecord({"bytes": Array("uint8", (len(data),), "skfdrmfl.bytes", bytes(data))})
-    return records
+        records[f"{name} bytes"] = ArrayRecord({"bytes": Array("uint8", (len(data),), "skfdrmfl.bytes", bytes(data))})
 
 
-def unpacked(records: RecordDict) -> tuple[str, bytes]:
-    """Return the text and the bytes in Flower's records; KeyError where there is no text."""
-    data = records.array_records[DATA]["bytes"].data if DATA in records.array_records else b""
-    return str(records.config_records[TEXT]["text"]), data
+def get(records: RecordDict, name: str) -> tuple[str, bytes]:
+    """Return the text and the bytes under a name; KeyError where there is no text."""
+    arrays = records.array_records.get(f"{name} bytes")
+    return str(records.config_records[f"{name} text"]["text"]), b"" if arrays is None else arrays["bytes"].data
 
 
 app.train()(answer)

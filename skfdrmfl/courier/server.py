@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from flwr.app import Context, Message, MessageType
+from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from .client import packed, unpacked
+from .client import PACKET, get, put
 from .sockets import connect, receive, send
 
 app = ServerApp()
@@ -27,7 +27,8 @@ def main(grid: Grid, context: Context) -> None:
             if what == "nodes":
                 send(connection, json.dumps(sorted(grid.get_node_ids())))
             elif what == "push":
-                records = packed(asked["text"], data)
+                records = RecordDict()
+                put(records, PACKET, asked["text"], data)
                 message = Message(records, asked["node"], MessageType.QUERY, ttl=asked["within"])
                 (number,) = grid.push_messages([message])
                 send(connection, json.dumps(number))
@@ -40,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
                         error = reply.error.reason
                     else:
                         try:
-                            said, back = unpacked(reply.content)
+                            said, back = get(reply.content, PACKET)
                         except KeyError:
                             error = "a message that holds no packet"
                     send(connection, json.dumps([reply.metadata.reply_to_message_id, said, error]), back)

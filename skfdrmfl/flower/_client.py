@@ -9,12 +9,12 @@ from typing import Any
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from skfdrmfl.courier.client import PACKET
 from skfdrmfl.flower._records import get, keep, kept_in, put
 from skfdrmfl.site.site_data import site_of
 
 # Keys of a SuperNode's configuration that say what its client is called, the first that is there.
 LABELS = ("client", "partition-id")
-PACKET = "packet"
 
 
 def client_app(load_data: Callable[[Context], Any], estimator: Any) -> ClientApp:

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import RecordDict
 
 from skfdrmfl.clients.remote.packet import Packet, WireError
-
-# How the bytes are called that an array of Flower carries; nobody unpacks them but this file.
-PLAIN = "skfdrmfl.bytes"
+from skfdrmfl.courier import client
 
 
 def put(records: RecordDict, name: str, packet: Packet) -> None:
     """Put a packet among some records, under a name."""
-    text, data = packet.flat()
-    records[f"{name} text"] = ConfigRecord({"text": text})
-    if data:
-        records[f"{name} bytes"] = ArrayRecord({"bytes": Array("uint8", (len(data),), PLAIN, data)})
+    client.put(records, name, *packet.flat())
 
 
 def get(records: RecordDict, name: str) -> Packet:
     """Return the packet under a name; WireError where there is none."""
     try:
-        text = records.config_records[f"{name} text"]["text"]
-        has_bytes = f"{name} bytes" in records.array_records
-        data = records.array_records[f"{name} bytes"]["bytes"].data if has_bytes else b""
+        text, data = client.get(records, name)
     except KeyError as error:
         raise WireError("a message holds no packet; is the other end of another version?") from error
-    return Packet.of_flat(str(text), bytes(data))
+    return Packet.of_flat(text, bytes(data))
 
 
 def keep(records: RecordDict, kept: Mapping[str, Packet]) -> None:

@@ -13,36 +13,22 @@ from typing import Any
 from flwr.app import Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from skfdrmfl.clients.remote.channel import LOOK, gathered
 from skfdrmfl.clients.remote.packet import Packet, WireError
+from skfdrmfl.courier.client import PACKET
 from skfdrmfl.fit.saving import check_saves
-from skfdrmfl.flower._client import PACKET
 from skfdrmfl.flower._records import get, put
 from skfdrmfl.site.remote_fit import fit_over_channel
-
-# Seconds between two looks at who is there, or has answered: Flower's own three are half of what a short round takes.
-LOOK = 0.5
 
 
 class GridChannel:
     """Carries packets over a Grid. See `remote.channel.Channel`; an address is a node's id.
 
-    Nothing is asked before `n_clients` are there. Answers are waited for `answer_within` seconds, missing clients
-    `wait`.
+    Answers are waited for `answer_within` seconds, missing clients `wait`.
     """
 
-    def __init__(self, grid: Grid, n_clients: int, answer_within: float, wait: float):
-        self._grid, self._n_clients, self._answer_within, self.wait = grid, n_clients, answer_within, wait
-
-    def gather(self) -> None:
-        """Wait until there are as many clients as there have to be; TimeoutError after `wait` seconds."""
-        end = time.monotonic() + self.wait
-        while (n := len(self.addresses())) < self._n_clients:
-            if time.monotonic() > end:
-                raise TimeoutError(
-                    f"{n} of {self._n_clients} clients are there after {self.wait:g} s; start the others' SuperNodes, "
-                    "or lower n-clients."
-                )
-            time.sleep(LOOK)
+    def __init__(self, grid: Grid, answer_within: float, wait: float):
+        self._grid, self._answer_within, self.wait = grid, answer_within, wait
 
     def addresses(self) -> list[int]:
         """Return the ids of the nodes that are there now."""
@@ -121,7 +107,6 @@ def server_app(
         config = context.run_config
         channel = GridChannel(
             grid,
-            int(config.get("n-clients", n_clients)),
             float(config.get("answer-within", answer_within)),
             float(config.get("wait", wait)),
         )
@@ -129,7 +114,8 @@ def server_app(
         report = {"run": context.run_id, "finished": False, "reason": "", "left_out": []}
         try:
             check_saves(model)
-            channel.gather()
+            remedy = "start the others' SuperNodes, or lower n-clients"
+            gathered(channel, int(config.get("n-clients", n_clients)), remedy)
             fit_over_channel(model, channel, networks=int(config.get("networks", networks)))
             model.save(output)
             report |= {"finished": True, "left_out": model.dropped_clients_}

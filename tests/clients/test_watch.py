@@ -56,7 +56,7 @@ def wire_of(parameters, watches):
 def test_a_watch_sees_by_their_names_the_messages_that_the_ledger_counts(parameters):
     record = Record()
     model = fit_over(wire_of(parameters, {"a": [record]}), estimator(**parameters))
-    seen = [name for question, answer in record.said for name in question.names if not answer.refused]
+    seen = [one.name for question, answer in record.said for one in question.asked if not answer.refused]
     counted = [m.what.removeprefix("mixture: ") for m in model.federation_log_ if m.direction == "up"]
     assert sorted(set(seen)) == sorted(set(counted))
     assert record.asked == [question for question, _ in record.said]
@@ -75,7 +75,7 @@ def test_what_one_watch_refuses_reaches_those_behind_it_as_refused_and_the_serve
     with pytest.raises(NoAnswer, match="'a': no such thing leaves here"):
         fit_over(wire_of({}, {"a": [guard, record]}), estimator())
     *_, (question, answer) = record.said
-    assert question.names == ("sums of columns", "sums of columns")
+    assert [one.name for one in question.asked] == ["sums of columns", "sums of columns"]
     assert answer.refused == "no such thing leaves here" and answer.value is None
     assert not answer.packet.arrays
 

@@ -10,6 +10,7 @@ from test_process import IDS, SETTINGS, X, Y, bits
 from wire import rows_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.remote import channel as remote_channel
 from skfdrmfl.courier import channel
 from skfdrmfl.courier.channel import RunChannel
 from skfdrmfl.courier.sockets import receive, send
@@ -77,8 +78,9 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(channel, "LOOK", 0.01)
-    monkeypatch.setattr(channel, "WORD", 0.1)
+    for waits in (channel, remote_channel):
+        monkeypatch.setattr(waits, "LOOK", 0.01)
+        monkeypatch.setattr(waits, "WORD", 0.1)
     yield
     while RUNS:
         run = RUNS.pop()

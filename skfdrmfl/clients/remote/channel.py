@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from skfdrmfl.clients.remote.packet import Packet
@@ -15,6 +16,9 @@ WHO = "who"
 # Why a client is missing, for `dropped_clients_`.
 NO_ANSWER, NOT_AS_ASKED = "no answer", "answer not as asked"
 AN_ERROR, A_REFUSAL = "an error where its rows are", "refused"
+# Seconds between two looks at who is there, or has answered, of which Flower's own three are half of a short round; and
+# between two words on who is not.
+LOOK, WORD = 0.5, 5.0
 
 
 class Channel(Protocol):
@@ -27,6 +31,29 @@ class Channel(Protocol):
 
     def ask(self, packets: Mapping[Any, Packet]) -> Mapping[Any, Packet]:
         """Return what the clients at some addresses answer; who does not answer in time is left out."""
+
+
+def gathered(
+    channel: Channel, n_clients: int, remedy: str, wanted: Collection[Any] = (), say: Callable[[str], None] = print
+) -> list[Any]:
+    """Return the addresses of so many clients as soon as they are there, those `wanted` among them.
+
+    Who is missing is said; TimeoutError after the channel's `wait` seconds.
+    """
+    start = said = time.monotonic()
+    while True:
+        there = channel.addresses()
+        if len(there) >= n_clients and set(wanted) <= set(there):
+            return there
+        now = time.monotonic()
+        missing = ", ".join(sorted(set(wanted) - set(there))) or f"{n_clients - len(there)} more"
+        if now > start + channel.wait:
+            those = ", ".join(map(str, there)) or "nobody"
+            raise TimeoutError(f"{missing}: not there after {channel.wait:g} s (there: {those}); {remedy}.")
+        if now >= said:
+            say(f"waiting for {missing}; {len(there)} of {n_clients} are there")
+            said = now + WORD
+        time.sleep(LOOK)
 
 
 class Loopback:

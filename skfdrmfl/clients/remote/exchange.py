@@ -59,7 +59,7 @@ class Exchange:
         run: str = "",
         rows: Mapping[int, int] | None = None,
     ):
-        self._channel, self._addresses, self.labels = channel, list(addresses), list(labels)
+        self.channel, self._addresses, self.labels = channel, list(addresses), list(labels)
         self._known: list[set[str]] = [set() for _ in self._addresses]
         self._silent: set[int] = set()  # who has not answered the last time
         self._standing: dict[str, Packet] = {}
@@ -126,7 +126,7 @@ class Exchange:
         names = {id(self._objects[name]): name for name in needs}
         written = {key: to_packet(question, names) for key, question in questions.items()}
         for _ in range(TIMES if waiting else 0):
-            replies = self._channel.ask(
+            replies = self.channel.ask(
                 {self._addresses[p]: self._request(what, p, written[id(about[p])], needs) for p in waiting}
             )
             again = []
@@ -172,7 +172,7 @@ class Exchange:
         """
         found: dict[int, Any] = {}
         silent: dict[int, Silence] = {}
-        end = time.monotonic() + self._channel.wait
+        end = time.monotonic() + self.channel.wait
         for tries in itertools.count(1):
             left = {p: question for p, question in about.items() if p not in found}
             answers, silent = self.ask(what, left, needs, check)
@@ -183,7 +183,7 @@ class Exchange:
                 break
             if tries >= PATIENCE and time.monotonic() > end:
                 break
-            time.sleep(min(PAUSE, self._channel.wait))
+            time.sleep(min(PAUSE, self.channel.wait))
         raise self.stopped(silent, len(about))
 
     def check_alike(self, answers: Mapping[int, Sequence[Any]]) -> None:
@@ -226,12 +226,12 @@ class Exchange:
 
         Who was silent is looked for too: a channel may take long to see that nobody is at an address any more.
         """
-        now = self._channel.addresses()
+        now = self.channel.addresses()
         missing = [p for p in positions if self._addresses[p] not in now or p in self._silent]
         strangers = [address for address in now if address not in self._addresses] if missing else []
         if strangers:
             who = {address: Request(WHO, -1, to_packet(None), run=self.run).packet() for address in strangers}
-            for address, reply in self._channel.ask(who).items():
+            for address, reply in self.channel.ask(who).items():
                 with suppress(Exception):
                     kind, label = from_packet(reply)
                     if kind == DONE and label in self.labels:
@@ -239,10 +239,6 @@ class Exchange:
                         if p in missing:
                             self._addresses[p], self._known[p] = address, set()
         return {p for p in positions if self._addresses[p] in now}
-
-    def passed(self) -> str:
-        """Return in words how many bytes the channel has carried; "" where it does not count."""
-        return getattr(self._channel, "passed", str)()
 
     def note(self, silent: Mapping[int, Silence], rounds: Sequence[int]) -> None:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""

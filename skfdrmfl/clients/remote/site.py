@@ -75,7 +75,7 @@ class Site:
             if lost:
                 return to_packet((LOST, lost)), have
             with single_threaded():
-                question, answer = self._asked(request, have)
+                question, answer = self._asked(request, have, question)
                 for watch in self._watches:
                     watch.before(question)
                 value = answer()
@@ -123,10 +123,11 @@ class Site:
         kind = REFUSED if isinstance(error, Refusal) and not isinstance(error, NotNow) else FAILED
         return Answer(to_packet((kind, f"{self._rows.label!r}: {reason}")), refused=reason)
 
-    def _asked(self, request: Request, have: dict[str, Packet]) -> tuple[Question, Callable[[], Any]]:
+    def _asked(
+        self, request: Request, have: dict[str, Packet], question: Question
+    ) -> tuple[Question, Callable[[], Any]]:
         """Return what is asked, and what answers it; what has been prepared for it joins what the client has."""
         what = request.what
-        question = Question(what, request.run, request.position, round=request.round)
         if what == WHO:
             return question, lambda: self._rows.label
         if what in ("describe", "names", "differs"):

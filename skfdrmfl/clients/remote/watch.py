@@ -49,11 +49,6 @@ class Question:
     client: Client | None = None
     round: int = 0  # that the server's ledger counts it in
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the ledger calls what is asked."""
-        return tuple(one.name for one in self.asked)
-
 
 @dataclass(frozen=True, eq=False)
 class Answer:
