@@ -187,5 +187,5 @@ class Trust:
 
 def check_share(name: str, value: Any) -> None:
     """Raise ValueError where a value is no number strictly between 0 and 1."""
-    if not isinstance(value, Real) or not 0.0 < value < 1.0:
+    if not isinstance(value, Real) or not 0.0 < float(value) < 1.0:
         raise ValueError(f"{name} is {value!r}; pass a share between 0 and 1, such as 0.95.")
