@@ -15,6 +15,7 @@ from sklearn.utils import column_or_1d
 from skfdrmfl.common.arrays import Float
 from skfdrmfl.data.categories import discrete_columns
 from skfdrmfl.data.client_ids import check_client_ids
+from skfdrmfl.fit.check_input import numbers_of
 
 Fold = tuple["NDArray[np.intp]", "NDArray[np.intp]"]  # positions of training and of test rows
 N_SPLITS = 5
@@ -34,7 +35,7 @@ def targets(y: ArrayLike) -> Float:
     values = np.asarray(y)
     if values.ndim != 2 or values.shape[1] == 1:
         values = column_or_1d(values)
-    return values.astype(np.float64)
+    return numbers_of(values)
 
 
 def check_transformer(transformer: Any) -> None:

@@ -81,6 +81,8 @@ def regressions(n_outputs: int, random_state: int, X: ArrayLike, modalities: Any
 
 def rival_runs(rivals: Mapping[str, Any] | None, taken: set[str], regressor: Any) -> Iterator[Run]:
     """Yield the user's own rivals, without `predict` before the regressor; refuse others and names that are taken."""
+    if not isinstance(rivals or {}, Mapping):
+        raise InvalidArgument("rivals", rivals, "has no names", "pass a dict of names to estimators")
     for name, rival in (rivals or {}).items():
         if not isinstance(name, str) or not name:
             raise InvalidArgument("rivals", name, "is no name of a rival", "pass a dict of names to estimators")

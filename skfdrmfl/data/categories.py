@@ -7,6 +7,7 @@ row. A label's code is its place in that list.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,10 @@ from skfdrmfl.views.within import Within
 UNSEEN, UNSEEN_MISSING = -1, -2
 # What Python, and pandas as subclasses of it, have for a moment or a span of time.
 TIMES = (date, time, timedelta)
+# Text that is a measurement rather than a name; where it is a tenth of a column's labels, or where labels are so many,
+# that hardly two rows share one, the column is none of categories.
+FRACTION = re.compile(r"\s*[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?\s*", re.ASCII)
+SHARE_OF_FRACTIONS, SHARE_OF_LABELS, FEWEST_ROWS = 0.1, 0.5, 20
 # What the warning about them matches.
 UNKNOWN_LABELS = ".* labels of .* are unknown to the model: "
 Categories = dict[int, NDArray]
@@ -56,12 +61,12 @@ def discrete_columns(X: Any) -> list[int]:
     Columns of Python objects are discrete if there is a string or a bool among them. Dates and times, which are neither
     categories nor numbers, are a ValueError.
     """
-    check_no_times(X)
+    check_values(X)
     return [j for j, dtype in enumerate(X.dtypes) if _is_discrete(X, j, dtype)] if is_frame(X) else []
 
 
-def check_no_times(X: Any) -> None:
-    """Raise ValueError where a column of a table holds dates or times."""
+def check_values(X: Any) -> None:
+    """Raise ValueError where a column of a table holds dates or times, or what is neither a number nor a label."""
     if not is_frame(X):
         if getattr(getattr(X, "dtype", None), "kind", "") in ("m", "M"):
             raise ValueError(f"X holds values of type {X.dtype}; make them numbers, such as days since a date.")
@@ -69,17 +74,32 @@ def check_no_times(X: Any) -> None:
     if not is_polars(X) and not {dtype.kind for dtype in X.dtypes} & set("mMO"):  # as most
         return
     for j, dtype in enumerate(X.dtypes):
-        held = _times_of(X, j, dtype)
+        held = _foreign_in(X, j, dtype)
         if held:
             raise ValueError(
                 f"column {column_name(X, j)} holds values of type {held}; make them numbers, such as days since a "
-                "date, or leave the column out."
+                "date, or convert what is no date to strings, or leave the column out."
             )
 
 
 def read_labels(X: Any, columns: Sequence[int]) -> dict[int, Column]:
     """Return the labels of each of `columns`, as the one who holds the rows reads them; refuse those without order."""
-    return {j: _read(X, j) for j in columns}
+    found = {j: _read(X, j) for j in columns}
+    for j, column in found.items():
+        if str(X.dtypes[j] if is_polars(X) else X.dtypes.iloc[j]).lower() != "category":  # which says what it is
+            _warn_of_no_categories(column, column_name(X, j))
+    return found
+
+
+def _warn_of_no_categories(column: Column, name: str) -> None:
+    """Warn of text that is measurements, or another in nearly each row, such as names of samples."""
+    texts, n = [label for label in column.labels if isinstance(label, str)], len(column.places)
+    fractions = [text for text in texts if FRACTION.fullmatch(text)]
+    if len(fractions) > SHARE_OF_FRACTIONS * len(texts) or (n >= FEWEST_ROWS and len(texts) > SHARE_OF_LABELS * n):
+        warn_caller(
+            f"column {name} holds text such as {(fractions or texts)[0]!r}, with {len(texts)} labels in {n} rows, each "
+            "a category of its own; make it numbers, or leave it out (of the type category it is taken as it is)."
+        )
 
 
 def encode(X: Any, categories: Categories, *, warn: bool = False) -> Any:
@@ -88,7 +108,8 @@ def encode(X: Any, categories: Categories, *, warn: bool = False) -> Any:
     With `warn` one warning counts and names the labels not in `categories`. ValueError: X is no DataFrame, or labels
     are of another kind than those agreed; columns hold dates or times.
     """
-    check_no_times(X)
+    check_values(X)
+    _check_numbers(X, categories)
     if not categories:
         return X
     if not is_frame(X):
@@ -101,6 +122,21 @@ def encode(X: Any, categories: Categories, *, warn: bool = False) -> Any:
     if unknown:
         warn_caller(f"{'; '.join(unknown)}. They count as no label; write labels as they were in training.")
     return replaced(X, codes)
+
+
+def _check_numbers(X: Any, categories: Categories) -> None:
+    """Raise ValueError where a column of a frame that is to hold numbers has text or objects that are none."""
+    if not is_frame(X):
+        return
+    objects = discrete_columns(X) if is_polars(X) else [j for j, dtype in enumerate(X.dtypes) if dtype.kind in "OU"]
+    for j in (j for j in objects if j not in categories):
+        try:
+            np.asarray(X.to_series(j) if is_polars(X) else X.iloc[:, j], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"column {column_name(X, j)} is to hold numbers, but does not ({error}); correct these cells, or leave "
+                "the rows out."
+            ) from error
 
 
 def missing_codes(categories: Categories) -> dict[int, int]:
@@ -217,15 +253,17 @@ def _is_discrete(X: Any, j: int, dtype: Any) -> bool:
     return types.is_string_dtype(dtype) or types.is_bool_dtype(dtype)
 
 
-def _times_of(X: Any, j: int, dtype: Any) -> str:
-    """Return the type of the dates or times in a column; nothing where it holds others."""
+def _foreign_in(X: Any, j: int, dtype: Any) -> str:
+    """Return the type of what is neither a number nor a label, such as dates, lists, bytes; nothing without any."""
     if is_polars(X):
-        return str(dtype) if dtype.is_temporal() else ""
+        return str(dtype) if dtype.is_temporal() or dtype.is_nested() or str(dtype) == "Binary" else ""
     if dtype.kind in "mM" or (dtype.kind == "O" and str(dtype).startswith("period")):
         return str(dtype)
     if dtype.kind != "O" or str(dtype) != "object":
         return ""
-    return next((type(value).__name__ for value in X.iloc[:, j] if isinstance(value, TIMES)), "")
+    values = X.iloc[:, j].dropna()
+    odd = (v for v in values if isinstance(v, TIMES) or not isinstance(v, (str, Number, np.bool_)))
+    return next((type(value).__name__ for value in odd), "")
 
 
 def _read(X: Any, j: int) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -83,9 +84,11 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
 
 
 def _warn_of_placeholders(fitted: Fitted, table: NDArray, y: Float) -> None:
-    """Warn of what is written for no value: in y (n, q) far from that of the fit, in columns far from the other rows."""
-    center = np.nanmedian(table, axis=0)
-    spread = np.nanmedian(np.abs(table - center), axis=0)
+    """Warn of what is written for no value: y (n, q) far from that of the fit, columns far from the other rows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns of a modality that all rows lack
+        center = np.nanmedian(table, axis=0)
+        spread = np.nanmedian(np.abs(table - center), axis=0)
     for name, values, usual, unit in (("y", y, fitted.target.mean, fitted.target.scale), ("X", table, center, spread)):
         places = np.argwhere(are_codes(values) & (np.abs(values - usual) > CODE_DISTANCE * unit))
         if len(places):

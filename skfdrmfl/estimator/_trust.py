@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.estimator._adapt import adapted
+from skfdrmfl.fit.check_input import numbers_of
 from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
 from skfdrmfl.fit.parameters import use_of_suspects
 from skfdrmfl.fit.result import Fitted
@@ -162,7 +164,7 @@ class Trust:
     def _targets(self, y: Any, n: int) -> NDArray:
         """Return y (n, q) of rows for which the model is to be adapted."""
         check_unmasked(y, "y")
-        values = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        values = check_array(numbers_of(y), ensure_2d=False, input_name="y")
         n_outputs, wanted = len(self._fitted.target.mean), self._fitted.y_ndim
         values = values.reshape(len(values), -1)
         if len(values) != n or values.shape[1] != n_outputs:
@@ -184,6 +186,6 @@ class Trust:
 
 
 def check_share(name: str, value: Any) -> None:
-    """Raise ValueError where a value is not strictly between 0 and 1."""
-    if not 0.0 < float(value) < 1.0:
+    """Raise ValueError where a value is no number strictly between 0 and 1."""
+    if not isinstance(value, Real) or not 0.0 < float(value) < 1.0:
         raise ValueError(f"{name} is {value!r}; pass a share between 0 and 1, such as 0.95.")

@@ -129,7 +129,7 @@ def read(
         names, n_features = getattr(draft, "feature_names_in_", None), draft.n_features_in_
     clients, codes = whose_rows(client_ids, len(table), known)
     together = None if groups is None else check_client_ids(groups, len(table), name="groups")
-    targets = _numbers(target).reshape(len(table), -1)
+    targets = numbers_of(target).reshape(len(table), -1)
     modalities = (
         by_kind(features_of(n_features, label_columns), categories)
         if draft.modalities is None and categories
@@ -197,7 +197,7 @@ def _check_numeric(y: Any) -> None:
         raise ValueError(f"y holds values of type {values.dtype}; make them numbers, such as days since a date.")
     if values.dtype.kind not in "OUST":
         return
-    finite = np.isfinite(_numbers(values.astype(object)))
+    finite = np.isfinite(numbers_of(values.astype(object)))
     if not finite.all():
         rows = np.flatnonzero(~finite.reshape(len(values), -1).all(1))
         raise ValueError(
@@ -205,7 +205,7 @@ def _check_numeric(y: Any) -> None:
         )
 
 
-def _numbers(target: Any) -> Float:
+def numbers_of(target: Any) -> Float:
     """Return the targets as float64, a copy: pandas gives read-only arrays."""
     try:
         return np.array(target, dtype=np.float64)

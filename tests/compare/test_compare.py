@@ -652,6 +652,7 @@ def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are(few_rivals):
         ({"PCA": LinearRegression()}, "rivals='PCA' is the name of a method that is compared anyway"),
         ({"mine": LinearRegression}, "is no estimator; pass an object such as Ridge()"),
         ({"mine": 3}, "is no estimator"),
+        ([LinearRegression()], "has no names; pass a dict"),
         ({1: LinearRegression()}, "rivals=1 is no name of a rival"),
     ],
 )

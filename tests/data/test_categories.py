@@ -462,3 +462,41 @@ def test_an_encoder_of_categories_may_be_given_for_them():
     fitted = small(encoders={"categorical": CategoricalEncoder(embedding_dim=2)}).fit(FRAME, Y, client_ids=IDS)
     assert fitted.weights_["encoder.categorical.embedding"].shape == (3 + 2 + 3 + 3, 2)
     assert isinstance(fitted._fitted.network.encoders["categorical"], parts.FeaturePart)
+
+
+@pytest.mark.parametrize("odd", [[1, 2], b"a", {"a": 1}, {1}], ids=lambda odd: type(odd).__name__)
+def test_a_column_of_what_is_neither_number_nor_label_is_named(odd):
+    with pytest.raises(ValueError, match=f"'c' holds values of type {type(odd).__name__}.*leave the column out"):
+        small().fit(FRAME.assign(c=pd.Series([odd] * N, dtype=object)), Y)
+
+
+@pytest.mark.parametrize("frame_of", [pd.DataFrame, in_polars], ids=["pandas", "polars"])
+def test_text_in_a_column_of_numbers_is_named(frame_of):
+    frame = frame_of(FRAME[["a", "site", "wet", "b"]].head(2))
+    encode(frame, {1: np.array(["north", "south", "west"]), 2: np.array([False, True])})
+    with pytest.raises(ValueError, match="column 'site' is to hold numbers, but does not .*west"):
+        encode(frame, {2: np.array([False, True])})
+    text = pd.DataFrame({"a": ["1.5", "2"], "b": [1.0, 2.0]})
+    assert encode(text, {}) is text  # which scikit-learn reads as numbers
+    with pytest.raises(ValueError, match="column 'b' is to hold numbers, but does not .*NAType"):
+        encode(text.assign(b=pd.Series([1.0, pd.NA], dtype=object)), {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([f"{j / 10}" for j in range(40)] * 3, "'0.0', with 40 labels in 120 rows"),
+        (["1,5", "2", "12"] * 40, "'1,5', with 3 labels in 120 rows"),
+        ([f"sample {j}" for j in range(120)], "'sample 0', with 120 labels in 120 rows"),
+    ],
+)
+def test_text_that_is_measurements_or_names_of_rows_is_warned_of(labels, said):
+    frame = pd.DataFrame({"c": labels})
+    with pytest.warns(UserWarning, match=f"column 'c' holds text such as {said}"):
+        read_labels(frame, [0])
+    read_labels(frame.astype("category"), [0])  # which says that they are categories: any warning is an error here
+
+
+@pytest.mark.parametrize("labels", [["007", "011"] * 60, ["v1.5", "v2.5"] * 60, ["a", "b", "c"]])
+def test_codes_versions_and_few_rows_are_categories(labels):
+    read_labels(pd.DataFrame({"c": labels}), [0])

@@ -263,6 +263,7 @@ def test_what_is_written_for_no_value_is_named_and_values_of_that_size_are_not(m
         ({"X": X[FEW, 1:]}, "features"),
         ({"y": Y[FEW[1:]]}, r"pass \(12,\)"),
         ({"y": np.stack((Y[FEW], Y[FEW]), 1)}, r"pass \(12,\)"),
+        ({"y": Y[FEW].astype(str) + " %"}, r"y cannot be read as numbers \(.*%.*\); pass"),
         ({"how": "pds"}, "'pds'"),
         ({"X": X[FEW] * 1e200}, "beyond 1e.50, whose squares overflow"),
         ({"y": Y[FEW] * 1e300}, "beyond 1e.50, whose squares overflow"),

@@ -204,7 +204,7 @@ def test_with_privacy_there_is_no_domain_and_predict_says_nothing():
     fitted.predict(FAR)
 
 
-@pytest.mark.parametrize("level", [0, 1, 1.5])
+@pytest.mark.parametrize("level", [0, 1, 1.5, "0.9", None])
 def test_a_level_that_is_no_share_is_refused(model, level):
     with pytest.raises(ValueError, match="level is"):
         model.domain(X, level)
