@@ -154,6 +154,13 @@ def test_polars_gives_what_pandas_gives(modalities):
     assert_array_equal(other.transform(frame), fitted.transform(frame))
 
 
+@pytest.mark.parametrize("kind", [object, "category"])
+def test_a_row_has_its_z_alone_as_among_others(kind):
+    fitted, frame = small(modalities=WHOLE).fit(FRAME, Y, client_ids=IDS), as_dtype(FRAME, kind)
+    alone = np.concatenate([fitted.transform(frame.iloc[[row]]) for row in range(5)])
+    assert_allclose(alone, fitted.transform(frame)[:5], rtol=1e-5, atol=1e-6)
+
+
 def test_intervals_are_categories_by_their_names():
     cut = pd.DataFrame({"bin": pd.cut(FRAME["a"], [-9, 0, 9])})
     assert small().fit(cut, Y).categories_["bin"].tolist() == ["(-9, 0]", "(0, 9]"]
