@@ -238,7 +238,7 @@ def test_the_model_after_a_round_is_the_rule_over_those_who_have_a_vote(engine, 
     """Clients without a modality have none on its encoder, nor has who does not answer."""
     network, sizes = make_network((3, 2)), (7, 3, 12, 5, 9, 4)
     run = with_holes(make_run(network, sizes), sizes)
-    weights, _ = run_round(engine, network, [run])
+    weights, _ = run_round(engine, network, [run], n_epochs=2)
     group_of, before = network.encoder_of(), run.start.weights.numpy()
     has = np.array([[1, 1, k in (1, 2, 3, 4)] for k in range(6)], dtype=bool)
 

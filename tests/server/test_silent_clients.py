@@ -52,7 +52,7 @@ def by_hand(engine, network, run, stands, t, answered):
         run = replace(
             run, start=replace(run.start, weights=state.weights[0], history=tuple(h[0] for h in state.history))
         )
-    weights, losses = run_round(engine, network, [run], round_index=t)
+    weights, losses = run_round(engine, network, [run], round_index=t, n_epochs=2)
     sizes = torch.as_tensor(run.partition.sizes[answered]).to(weights)
     mean = (sizes[:, None] * weights[answered]).sum(0) / sizes.sum()
     return mean, weights, losses, run.start.weights
