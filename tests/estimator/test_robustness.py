@@ -32,7 +32,7 @@ PREPROCESSING = ["whiten", "standardize", None]
 
 
 def small(**params):
-    return FDRMFLTransformer(tuning=None, **{"n_rounds": 4, "local_epochs": 1, "random_state": 0, **params})
+    return FDRMFLTransformer(tuning=None, **{"n_rounds": 4, "local_epochs": 2, "random_state": 0, **params})
 
 
 def assert_finite(x=X, y=Y, client_ids=IDS, **params):

@@ -20,7 +20,7 @@ from skfdrmfl.views.snv import SNV
 X, Y = load_tecator(return_X_y=True)
 X, Y = X[:90, ::4].copy(), Y[:90]  # 25 columns
 IDS = np.arange(90) % 3
-SMALL = {"n_rounds": 2, "local_epochs": 1, "random_state": 0}
+SMALL = {"n_rounds": 3, "local_epochs": 2, "random_state": 0}
 TWO = {"modalities": {"a": slice(0, 12), "b": slice(12, None)}}
 HOLES = np.where((np.arange(90) % 4 == 0)[:, None] & (np.arange(25) >= 12), np.nan, X)
 KIND = np.where(Y > 20, "up", "down")
