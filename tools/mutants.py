@@ -56,7 +56,7 @@ MEMORY = 12 << 30  # bytes of address space, so that a mutant that asks for all 
 _KEPT = "engines/torch.py: kept = chunk.references if chunk.reference_round == broadcast.round_index"
 _UNIT = "unit[(unit <= 64 * np.finfo(np.float64).eps * np.abs(m)) | (unit <= SMALLEST_UNIT)] = 0.0"
 _PULL = "np.maximum(np.linalg.norm(exact - centre, axis=1), SMALLEST_DISTANCE * unit)"
-_PLAIN = "if named or X.ndim != 3 or X.shape[1] != fitted.n_features or not len(X):"
+_PLAIN = "return not named and are_finite(X) and X.ndim == 3 and X.shape[1] == fitted.n_features"
 _REACHED = "units = np.array([block.units for block in self.blocks.values()]).reshape(-2, 2)"
 _OF_ALL = "out = np.ones((len(training.cohort.runs), values.shape[1]), values.dtype)"
 _USES = 'uses(run.settings.terms, "references")'

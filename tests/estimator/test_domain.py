@@ -115,7 +115,7 @@ def test_rows_of_which_axes_leave_nothing_are_counted_as_their_columns_lie(ids):
     for m, mine in enumerate((rows[:, :4], rows[9:, 4:])):
         t2 = EmpiricalCovariance().fit(mine).mahalanobis(mine)
         leverage = (1 + t2) / len(mine)
-        expected = counted(t2 / (1 - leverage) / mine.shape[1], EDGES)
+        expected = counted((t2 / (1 - leverage) / mine.shape[1])[:, None], EDGES)[0]
         assert_array_equal(domain.counts[m, 0], expected)
         assert domain.counts[m, 1, 0] == len(mine)
 

@@ -13,7 +13,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients import simulation
 from skfdrmfl.fit import fit_preprocessing as _finding
 from skfdrmfl.fit.fit_preprocessing import MEMO
-from skfdrmfl.method.domain import BlockDomain
+from skfdrmfl.protocol.queries.counts import DistanceCounts
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6)) * [1, 1, 1, 2, 2, 2]
@@ -93,12 +93,12 @@ def test_settings_of_training_alone_share_a_preparation_and_keep_their_own_value
 
 
 def test_where_rows_lie_is_counted_once_of_a_preparation(monkeypatch):
-    asked, distances = [], BlockDomain.distances
-    monkeypatch.setattr(BlockDomain, "distances", lambda self, rows: asked.append(len(rows)) or distances(self, rows))
+    asked, count = [], DistanceCounts._of
+    monkeypatch.setattr(DistanceCounts, "_of", lambda query, client: asked.append(query) or count(query, client))
     models = [fitted(learning_rate=rate) for rate in (0.01, 0.02)]
-    assert asked == [20, 20, 20]
+    assert len(asked) == 3  # clients, of whom each is asked once
     fitted(shrinkage=1e-3)
-    assert asked == [20] * 6
+    assert len(asked) == 6
     assert_array_equal(models[0].domain(X)["T2"], models[1].domain(X)["T2"])
 
 

@@ -87,7 +87,7 @@ def test_the_error_of_a_site_is_the_median_of_its_rows_held_out(model):
     entries = [
         (site, 0, place, n)
         for site, of_site in errors.items()
-        for place, n in enumerate(counted(of_site, ERROR_EDGES))
+        for place, n in enumerate(counted(of_site[:, None], ERROR_EDGES)[0])
         if n
     ]
     held_out = HeldOutCounts(np.array(entries, dtype=np.int64), 1)

@@ -219,10 +219,10 @@ def test_a_lie_in_any_sum_is_left_out_of_it_and_of_all_later_ones(kind, lie):
 
 def test_queries_say_what_their_answers_are_in():
     """One power for each part of an answer; a part without a power is never looked at."""
-    from skfdrmfl.protocol.queries import axes, fold_moments, importance, labels, members
+    from skfdrmfl.protocol.queries import axes, importance, labels, members
 
     found = {}
-    for module in (whitening, axes, fold_moments, importance, labels, members):
+    for module in (whitening, axes, importance, labels, members):
         for value in vars(module).values():
             if isinstance(value, type) and "name" in vars(value) and "powers" in dir(value):
                 found[value.name] = len(value.powers)
