@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from skfdrmfl.common.arrays import SLAB_ROWS, Float, Indices, Present, row_products, slabs
+from skfdrmfl.common.arrays import BLOCK_ROWS, SLAB_ROWS, Float, Indices, Present, row_products, slabs
 from skfdrmfl.common.spill import new_table
 from skfdrmfl.common.tree import registered
 from skfdrmfl.views.base import View
@@ -18,6 +18,8 @@ from skfdrmfl.views.base import View
 # their weights steps as large as any, and what they would carry to a prediction is noise ...
 MIN_VARIANCE = 1e-6
 MANY = 10_000
+# Numbers of a table that are transformed together: new memory takes longer to get than they do.
+MOST_AT_ONCE = 2**20
 
 
 @registered
@@ -179,7 +181,7 @@ class TableTransform:
         widths = widths or self.widths
         out = new_table((len(table), sum(widths.values())), dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # rows that are too large are found by training
-            for some in slabs(len(table), SLAB_ROWS):
+            for some in slabs(len(table), max(BLOCK_ROWS, min(SLAB_ROWS, MOST_AT_ONCE // max(1, table.shape[1])))):
                 slab, start = table[some], 0
                 for m, (name, block) in enumerate(self.blocks.items()):
                     stop = start + block.n_outputs

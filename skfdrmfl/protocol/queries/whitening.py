@@ -313,11 +313,14 @@ def _axes_of(q: Float, found: Float) -> tuple[Float, Float]:
     They are those of Nystrom's approximation C Q (Q'C Q)^-1 Q'C, which has the range of one product more than Q (A.
     Gittens and M. W. Mahoney, Journal of Machine Learning Research 17, 2016, no. 117).
     """
+    from scipy.linalg import qr
+
     values, vectors = np.linalg.eigh(q.T @ found)
     exists = values > max(RANK_TOLERANCE * values[-1], SMALLEST_UNIT)
     roots = np.sqrt(np.where(exists, values, np.inf))
-    axes, lengths, _ = np.linalg.svd(found @ (vectors / roots), full_matrices=False)
-    return lengths[::-1] ** 2, axes[:, ::-1]
+    basis, inside = qr(found @ (vectors / roots), mode="economic", check_finite=False)
+    axes, lengths, _ = np.linalg.svd(inside)
+    return lengths[::-1] ** 2, basis @ axes[:, ::-1]
 
 
 def _leave_noise(ascending: Float, total: float, rank: float) -> bool:
