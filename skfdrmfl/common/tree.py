@@ -234,6 +234,8 @@ def from_json(
             value = rebuilt[tag](inner)
         elif tag == "again":
             value = shared[inner] if recall is None or type(inner) is int else recall(inner)
+            if value is None:
+                raise ValueError("a value holds itself")
         elif tag == "objects":
             value = np.fromiter(inner, object, len(inner)).reshape(node["shape"])
         elif tag == "fields":

@@ -360,6 +360,7 @@ def test_what_is_not_agreed_cannot_cross():
         '{"again": "name"}',
         '{"network": [["x", 3]]}',
         '{"again": 4}',
+        '{"objects": [{"again": 0}], "shape": [1]}',
         '{"what": 1}',
         "[" * 100_000,
     ],

@@ -5,12 +5,16 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_array_equal
 from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
+from skfdrmfl.clients.client_data import Client, ClientData
+from skfdrmfl.common.arrays import SLAB_ROWS
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.diagnosis.suspect_table import is_alarming
-from skfdrmfl.protocol.queries.suspects import RobustMoments, most_sent
+from skfdrmfl.protocol.door import Block
+from skfdrmfl.protocol.queries.suspects import RobustMoments, _some, most_sent
 from skfdrmfl.site.site_data import site_of
 from skfdrmfl.views.base import FEWEST_SMOOTH
 
@@ -332,3 +336,10 @@ def test_a_site_does_with_its_rows_what_it_is_set_to():
     assert dropped.n_samples_per_client_.tolist() == [30, 29, 30]
     assert kept.n_samples_per_client_.tolist() == [30, 30, 30] and kept.suspects_.n_rows == 1
     assert not over_a_wire("warn", "ignore").suspects_.n_rows
+
+
+def test_rows_by_number_are_those_wherever_a_slab_begins():
+    table = np.arange(2.0 * (2 * SLAB_ROWS + 9)).reshape(-1, 2)
+    client = Client(ClientData(table, table), np.arange(len(table)), 0)
+    which = np.array([0, SLAB_ROWS - 1, SLAB_ROWS, 2 * SLAB_ROWS, len(table) - 1])
+    assert_array_equal(_some(client, Block(np.array([1, 0]), None), which), table[which][:, ::-1])

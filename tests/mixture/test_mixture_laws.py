@@ -17,6 +17,7 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.engines import native
 from skfdrmfl.fit.mixture import MixtureFitting
 from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.mixture.weights import mixture_weights
 from skfdrmfl.protocol.queries.members import MemberErrors
 
@@ -345,3 +346,14 @@ def test_an_interrupt_leaves_the_mixture_of_the_finished_rounds(monkeypatch, aft
     assert np.isfinite(model.predict(x)).all() and np.isfinite(model.transform(x)).all()
     assert_allclose(np.sum([m["weight"] for m in model.members_[1:]], 0), 1.0)
     assert ("network of residuals" in {m["name"] for m in model.members_}) == (after > 3)
+
+
+def test_members_without_weight_are_counted_and_not_shown():
+    members = [("mixture", 1.0), ("ridge", 0.75), ("mean", 0.25), ("pls", 0.0), ("network", 0.0)]
+    rows = [{"name": name, "view": "raw", "weight": weight, "error": 2.5} for name, weight in members]
+    title, *shown, rest = repr(MemberTable(rows)).splitlines()
+    assert [line.split()[:2] for line in shown] == [["mixture", "1.000"], ["ridge", "0.750"], ["mean", "0.250"]]
+    assert rest == "and 2 without weight"
+    several = [{"name": "ridge", "view": "raw", "weight": [0.0, 1.0], "error": [1.0, 2.0]}]
+    assert "0.000, 1.000" in repr(MemberTable(several))
+    assert title.startswith("member")
