@@ -41,6 +41,8 @@ def train_and_keep(estimator: Any, fitting: Ready, task: CallbackTask) -> None:
                 if round_ is not None and round_.end(trained.numbers, partial(_attributes_so_far, fitting, trained)):
                     break
                 round_ = None if trained.is_over(n_rounds) else task.sub("round")
+    except (ConnectionError, TimeoutError):  # those who would have to be asked again may not be there
+        raise
     except (KeyboardInterrupt, OSError):
         if trained is not None:
             estimator._keep(fitting.finish(trained))

@@ -22,12 +22,14 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.common import randomness
 from skfdrmfl.common.archive import write
 from skfdrmfl.encoders import DenseEncoder, TorchEncoder
 from skfdrmfl.fit import checkpoint as _checkpoint
 from skfdrmfl.fit import fingerprint as _fingerprint
 from skfdrmfl.fit.fingerprint import described
+from skfdrmfl.fit.prepared_fit import Fitting
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule
 from skfdrmfl.server.algorithms import ALGORITHMS, Algorithm
@@ -731,3 +733,19 @@ def test_a_search_fit_by_fit_is_told_that_one_path_is_too_few(path):
     search.set_params(error_score="raise")
     with pytest.raises(ValueError, match="fits that search or cross-validate need checkpoint_path=None"):
         search.fit(X, Y)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, TimeoutError])
+def test_after_an_error_of_a_wire_nobody_is_asked_again(error, monkeypatch):
+    model, asked = FDRMFLTransformer(tuning=None, **OPTIONS), []
+    rounds, answer = Fitting.train, Simulation.sum
+
+    def lost(fitting, **kwargs):
+        yield next(rounds(fitting, **kwargs))
+        monkeypatch.setattr(Simulation, "sum", lambda self, *queries: asked.append(queries) or answer(self, *queries))
+        raise error
+
+    monkeypatch.setattr(Fitting, "train", lost)
+    with pytest.raises(error):
+        model.fit(X, Y, IDS)
+    assert not asked and not hasattr(model, "n_rounds_")
