@@ -55,14 +55,14 @@ BLOCK_BYTES = 8_000_000
 def library(dtype: np.dtype = TRAINING_DTYPE) -> ctypes.CDLL | None:
     """Return what has been compiled of `native.c` for numbers of a type and this processor; None: nothing.
 
-    What was compiled of another version, with other `TERMS` or `SETTINGS`, is none.
+    What was compiled of another version, with other `TERMS` or `SETTINGS` or without the newest function, is none.
     """
     for path in LIBRARIES.get(dtype, []):
         try:
             found = ctypes.CDLL(str(path))
         except OSError:  # it is not there, or was compiled for another kind of machine
             continue
-        known = (found.n_terms(), found.n_settings()) if hasattr(found, "n_terms") else None
+        known = (found.n_terms(), found.n_settings()) if hasattr(found, "few_rows") else None
         if known == (len(TERMS), len(SETTINGS)) and found.processor_can():
             return found
     return None

@@ -718,6 +718,18 @@ def test_sanitizers_find_nothing_whatever_the_width_of_vectors(width):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
+def test_a_library_of_an_earlier_version_is_not_taken(monkeypatch):
+    now = native.library()
+    if now is None:
+        pytest.skip("nothing is compiled here")
+    names = ("n_terms", "n_settings", "processor_can")
+    earlier = Namespace(**{name: getattr(now, name) for name in names})
+    monkeypatch.setattr(native.ctypes, "CDLL", lambda path: earlier)
+    assert native.library.__wrapped__() is None
+    earlier.few_rows = now.few_rows
+    assert native.library.__wrapped__() is earlier
+
+
 def test_its_limits_are_those_of_the_source():
     text = native_builds.SOURCE.read_text() + native_builds.SOURCE.with_name("native_matrices.h").read_text()
     written = dict(re.findall(r"\b(LANES|MOST_LAYERS|MOST_MODALITIES|MOST_MODELS) = (\d+)", text))
