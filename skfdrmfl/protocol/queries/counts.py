@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -57,24 +58,31 @@ class DistanceCounts(OfAllRows):
         if not len(y):
             return None
         counts = np.zeros((len(self.domain.blocks), 4, len(EDGES) + 1))
-        for m, (name, block) in enumerate(self.domain.blocks.items()):
-            for found in self._distances(client, m, name) if len(self.domain.columns[name]) else ():
-                both = np.concatenate((found, block.left_out(found)), 1) / np.tile(block.units, 2)
-                counts[m] += counted(both, EDGES)
+        blocks = list(self.domain.blocks.values())
+        for m, found in chain(self._by_columns(client), self._by_inputs(client)):
+            both = np.concatenate((found, blocks[m].left_out(found)), 1) / np.tile(blocks[m].units, 2)
+            counts[m] += counted(both, EDGES)
         return DistanceTotals(float(len(y)), counts, counted(y, Y_EDGES))
 
-    def _distances(self, client: ClientRows, m: int, name: str) -> Iterator[Float]:
-        """Yield T2 and Q (n, 2) of the rows that have a modality, a slab of rows at a time."""
-        if self.inputs is None or name not in self.of_inputs:
-            for rows in client.slabs(Block(self.domain.columns[name], m), self.subset):
-                yield self.domain.blocks[name].distances(rows)
+    def _by_columns(self, client: ClientRows) -> Iterator[tuple[int, Float]]:
+        """Yield the number of each other modality, and T2 and Q (n, 2) of a slab of the rows that have it."""
+        for m, (name, block) in enumerate(self.domain.blocks.items()):
+            if name not in self.of_inputs and len(self.domain.columns[name]):
+                for rows in client.slabs(Block(self.domain.columns[name], m), self.subset):
+                    yield m, block.distances(rows)
+
+    def _by_inputs(self, client: ClientRows) -> Iterator[tuple[int, Float]]:
+        """Yield the same of the modalities `of_inputs`, in one pass over these."""
+        if self.inputs is None or not self.of_inputs:
             return
-        there, start = client.presence(self.subset)[:, m], 0
+        names, there, start = list(self.domain.blocks), client.presence(self.subset), 0
         for x in client.inputs(self.inputs, self.subset):
-            found = np.zeros((len(x), 2))
-            found[:, T2] = np.square(x, dtype=np.float64) @ self.of_inputs[name]
-            yield found[there[start : start + len(x)]]
-            start += len(x)
+            squares, stop = np.square(x, dtype=np.float64), start + len(x)
+            for name, by_output in self.of_inputs.items():
+                m, found = names.index(name), np.zeros((len(x), 2))
+                found[:, T2] = squares @ by_output
+                yield m, found[there[start:stop, m]]
+            start = stop
 
 
 def counted_rows(query: DistanceCounts, totals: DistanceTotals | None) -> Domain:
