@@ -68,6 +68,7 @@ def library(dtype: np.dtype = TRAINING_DTYPE) -> ctypes.CDLL | None:
     return None
 
 
+# Fits of the same rows share a network, and with it where its parameters stand.
 packed_network = lru_cache(maxsize=8)(PackedNetwork)
 
 

@@ -47,7 +47,7 @@ DTYPES = (runs.EXACT, runs.TRAINING_DTYPE)
 BESIDE: dict[type, Form] = {
     **{type(dtype): Form("dtype", str, {str(d): d for d in DTYPES}.__getitem__) for dtype in DTYPES},
     Network: Form("network", lambda x: [x.widths, x.shape], lambda x: _unbuilt(*x)),
-    Subset: Form("everything", {EVERYTHING: None}.get, {None: EVERYTHING}.__getitem__),
+    Subset: Form("everything", lambda x: None, {None: EVERYTHING}.__getitem__),
 }
 FORMS = tree.FORMS | BESIDE
 REBUILT = tree.REBUILT | {form.tag: form.rebuilt for form in BESIDE.values()}

@@ -92,7 +92,7 @@ class Site:
         return said.packet, have
 
     def _check_announced(self, request: Request, have: dict[str, Packet]) -> None:
-        """Raise Refusal where the rows are others than those that were announced, or those of another run were."""
+        """Raise Refusal where other rows were announced, or those of another run; keep these where none were."""
         n_rows, digest = self._rows.announced()
         run, n_before, before = request.run, request.rows, digest
         if ANNOUNCED in have:
@@ -138,18 +138,16 @@ class Site:
             self._check_announced(request, have)
             return self._sums(question, simulation, queries)
         agreed, *names = request.needs
-        if agreed not in self._made:
-            self._made[agreed] = self._rows.gather(from_packet(have[agreed]), request.position)
-        simulation, build = self._made[agreed]
+        simulation, build = _once(
+            self._made, agreed, lambda: self._rows.gather(from_packet(have[agreed]), request.position)
+        )
         self._check_announced(request, have)
         (client,) = simulation.clients
 
         def recall(name: str) -> Any:
             if name not in names:
                 raise WireError(f"{name} was not to be needed")
-            if name not in self._values:
-                self._values[name] = from_packet(have[name], build)
-            return self._values[name]
+            return _once(self._values, name, lambda: from_packet(have[name], build))
 
         about = from_packet(request.about, build, recall)
         question = replace(question, content=about, client=client)
@@ -167,9 +165,7 @@ class Site:
             return question, lambda: _counts(simulation, plan)
 
         def training() -> LocalTraining:
-            if name not in self._made:
-                self._made[name] = _prepared(simulation, told, have, name + ROWS)
-            return self._made[name]
+            return _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
 
         if what == "held out":
             asked = asked_of_held_out(plan, client)
@@ -217,6 +213,13 @@ def _tell_of_suspects(label: Any, client: Client, queries: Any) -> None:
                 where = "" if column == NOWHERE else f", column {column}"
                 done = "left out" if client.suspects == "drop" else "used all the same"
                 _log.warning("%r: row %d is suspect (%s%s), and %s", label, row, REASONS[reason], where, done)
+
+
+def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+    """Return what was found before under a name, or make it."""
+    if name not in found:
+        found[name] = make()
+    return found[name]
 
 
 def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:
