@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present, row_products
 from skfdrmfl.common.late_torch import Tensor, torch
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
@@ -79,7 +79,7 @@ def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
     a = x
     skipped: Float | float = 0.0
     for i, (weight, bias) in enumerate(part.layers):
-        a = a @ arrays[weight].T + arrays[bias][:, 0]
+        a = row_products(a, arrays[weight].T) + arrays[bias][:, 0]
         if i == 0 and part.skip:
             a, skipped = a[:, : part.hidden[0]], a[:, part.hidden[0] :]
         if i < len(part.hidden):
@@ -130,7 +130,7 @@ def _first_slopes(part: MLP, arrays: Arrays, x: Float, by_outputs: Float) -> Flo
     """Return derivatives as `_slopes` does, but by what the first layer gives."""
     a, of_hidden, weights = x, [], [arrays[weight] for weight, _ in part.layers]
     for (weight, bias), width in zip(part.layers, part.hidden, strict=False):
-        a = a @ arrays[weight][:width].T + arrays[bias][:width, 0]
+        a = row_products(a, arrays[weight][:width].T) + arrays[bias][:width, 0]
         open_share = 1.0 / (1.0 + np.exp(-a))
         of_hidden.append(open_share * (1.0 + a * (1.0 - open_share)))  # of silu
         a = a * open_share
