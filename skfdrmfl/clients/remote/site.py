@@ -183,12 +183,13 @@ class Site:
         """Return what some queries ask, and what answers them."""
         (client,) = simulation.clients
         check_queries(queries, client)
+        asked = asked_by(queries, client)
 
         def sums() -> list[Any]:
             _tell_of_suspects(self._rows.label, client, queries)
-            return answered(queries, client)
+            return answered(queries, client, asked)
 
-        return replace(question, content=queries, client=client, asked=asked_by(queries, client)), sums
+        return replace(question, content=queries, client=client, asked=asked), sums
 
 
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
