@@ -45,7 +45,8 @@ class SiteRows:
         self._estimator, self._load_data, self.label, self._policy = estimator, load_data, label, policy
         self._data: tuple[Labelled, Any] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
-        self._digest = ""
+        # How many rows there are, and a hash of what stands in them, which stays here; "" before it is read.
+        self.announced = 0, ""
 
     def describe(self, about: Mapping[str, Any], run: str) -> dict[str, Any]:
         """Return what a server may know of the rows: numbers of rows and columns, and which labels to ask for.
@@ -54,7 +55,7 @@ class SiteRows:
         hash, which is another one in each `run`.
         """
         check_parameters(self._estimator, about["parameters"])
-        self._data = self._checked = None
+        self._data, self._checked, self.announced = None, None, (0, "")
         X = self._given()[0].X
         answer = {
             "label": self.label,
@@ -95,10 +96,6 @@ class SiteRows:
         called = f"{names[column]!r} here, and otherwise" if 0 <= column < len(names) else "otherwise than here"
         _log.error("column %d is called %s where others are; let load_data return the same columns", column, called)
 
-    def announced(self) -> tuple[int, str]:
-        """Return how many rows there are, and a hash of what stands in them, which stays here; "" before it is read."""
-        return len(self._given()[0].X), "" if self._checked is None else self._digest
-
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
         X = self._given()[0].X
@@ -138,7 +135,7 @@ class SiteRows:
             X, y, groups = _loaded(self._load_data)
             check_same_rows(X=X, y=y, groups=groups)
             given = take_labels(flat(X), None, groups, self._estimator.client_column, self._estimator.groups_column)
-            self._data = given._replace(client_ids=None), y
+            self._data, self.announced = (given._replace(client_ids=None), y), (len(given.X), "")
         return self._data
 
     def _check(self, categories: Mapping[int, Any]) -> tuple[CheckedData, NetworkSpec, ClientData]:
@@ -151,7 +148,7 @@ class SiteRows:
             total = blake2b(digest_size=16)
             for part in (reading.table, reading.targets, self._checked[2].blocks):
                 total.update(b"" if part is None else np.ascontiguousarray(part).data)
-            self._digest = total.hexdigest()
+            self.announced = len(reading.table), total.hexdigest()
         return self._checked
 
 

@@ -93,7 +93,7 @@ class Site:
 
     def _check_announced(self, request: Request, have: dict[str, Packet]) -> None:
         """Raise Refusal where other rows were announced, or those of another run; keep these where none were."""
-        n_rows, digest = self._rows.announced()
+        n_rows, digest = self._rows.announced
         run, n_before, before = request.run, request.rows, digest
         if ANNOUNCED in have:
             run, n_before, before = json.loads(have[ANNOUNCED].text)
@@ -108,7 +108,7 @@ class Site:
 
     def _announce(self, request: Request, have: dict[str, Packet]) -> None:
         """Keep which rows a run has been told of."""
-        have[ANNOUNCED] = Packet(json.dumps([request.run, *self._rows.announced()]))
+        have[ANNOUNCED] = Packet(json.dumps([request.run, *self._rows.announced]))
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
