@@ -234,9 +234,10 @@ def test_a_question_that_would_make_rows_or_a_mountain_of_a_sum_is_not_answered(
 
 
 def test_a_model_of_odd_shapes_does_not_make_rows_of_a_sum(ask, wire):
-    request = next(request for _, request, *_ in wire.asked if request.what == "sum" and len(request.needs) > 1)
-    (packet,), (_, build) = request.given.values(), wire.sites["a"]._made[request.needs[0]]
-    model = from_packet(packet, build)
+    given = {name: packet for _, request, *_ in wire.asked for name, packet in request.given.items()}
+    agreed, *_, name = wire.asked[-1][1].needs
+    _, build = wire.sites["a"]._made[agreed]
+    model = from_packet(given[name], build, lambda name: from_packet(given[name], build))
     assert ask(CodeSums(model))[0] == "done"
     bias, n_rows = model.network.mixer.layers[-1][1], 20
     odd = np.zeros((n_rows, 1, *model.arrays[bias].T.shape))  # the sum of Z would be n_rows times the Z of each row
@@ -272,6 +273,17 @@ def test_a_question_is_answered_once_however_often_it_stands_in_a_message(ask):
     query = ColumnSums(ALL, EVERYTHING)
     assert ask(*[query] * 5_000)[0] == "failed"
     assert ask(*[ColumnSums(ALL, EVERYTHING) for _ in range(1025)])[0] == "failed"
+
+
+def test_what_is_kept_is_named_in_what_is_kept_but_no_deeper(wire):
+    request = next(request for address, request, *_ in wire.asked if address == "a" and request.what == "sum")
+    block = Block(None)
+    given = {"block": to_packet(block), "sums": to_packet(ColumnSums(block, EVERYTHING), {id(block): "block"})}
+    given |= {"deeper": Packet('{"again": "sums"}'), "itself": Packet('{"again": "itself"}')}
+    for name, kind in {"itself": "failed", "deeper": "failed", "sums": "done"}.items():
+        about, needs = Packet(json.dumps([{"again": name}])), (*request.needs, *given)
+        asked = Request("sum", request.position, about, needs, given, needs, request.run, request.rows)
+        assert from_packet(wire.sites["a"].answer(asked.packet(), wire.kept["a"])[0])[0] == kind
 
 
 def test_what_a_site_keeps_for_a_server_has_an_end(wire, monkeypatch):
