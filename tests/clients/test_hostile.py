@@ -12,6 +12,7 @@ from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.client_data import Client, ClientData
+from skfdrmfl.clients.remote import limits
 from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
@@ -267,6 +268,15 @@ def test_no_number_of_rows_is_taken_for_a_sum(n_rows, fold):
     client, query = Client(ClientData(X[:n_rows], Y[:n_rows, None]), np.arange(n_rows), 0), RowsOfFolds((fold,))
     with pytest.raises(WireError, match="no sum over them") if len(client.rows_of(fold)) else nullcontext():
         answered([query], client, asked_by([query], client))
+
+
+def test_more_numbers_than_a_message_holds_are_not_answered(monkeypatch):
+    client = Client(ClientData(X, Y[:, None]), np.arange(60), 0)
+    queries = [ColumnSums(ALL, EVERYTHING) for _ in range(3)]  # of five numbers each
+    for n_bytes, refused in ((8 * 15, nullcontext()), (8 * 15 - 1, pytest.raises(WireError, match="more than 119"))):
+        monkeypatch.setattr(limits, "MOST_BYTES", n_bytes)
+        with refused:
+            answered(queries, client, asked_by(queries, client))
 
 
 def test_a_question_is_answered_once_however_often_it_stands_in_a_message(ask):

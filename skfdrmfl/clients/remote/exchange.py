@@ -128,7 +128,8 @@ class Exchange:
         silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
         waiting = [p for p in about if p in there]
         questions = {id(question): question for question in about.values()}  # one for many, or each its own
-        written = {key: to_packet(question, self._named(needs)) for key, question in questions.items()}
+        names = self._named(needs)
+        written = {key: to_packet(question, names) for key, question in questions.items()}
         for _ in range(TIMES if waiting else 0):
             replies = self.channel.ask(
                 {self._addresses[p]: self._request(what, p, written[id(about[p])], needs) for p in waiting}

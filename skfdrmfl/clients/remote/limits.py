@@ -14,7 +14,6 @@ from skfdrmfl.clients.remote.watch import Asked, blocks_of
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.ledger import bytes_of
 from skfdrmfl.protocol.plan import Plan
 from skfdrmfl.protocol.queries.suspects import FEWEST_ROWS
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, SecondMoments
@@ -95,7 +94,7 @@ def answered(queries: Sequence[Any], client: Client, asked: Sequence[Asked]) -> 
             if [*map(np.shape, query(other) or ())] != [*map(np.shape, answer)]:
                 raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(answer)
-        n_bytes += bytes_of(answer)
+        n_bytes += 8 * sum(map(np.size, answer or ()))
         if n_bytes > MOST_BYTES:
             raise WireError(f"answers would have more than {MOST_BYTES} bytes")
     return answers
