@@ -38,8 +38,8 @@ from skfdrmfl.server.training_ledger import TrainingLedger
 MANY_CLIENTS = 256
 
 
-class PreparedClients:
-    """The clients of all runs, ready to train together."""
+class LocalTraining:
+    """The clients of all runs, ready to train together; a ledger counts what passes the door. See `door.Training`."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class PreparedClients:
         runs: Sequence[Run],
         schedule: Schedule,
         engine: str,
+        ledger: Ledger | None = None,
         n_threads: int = 1,
         device: str = "cpu",
     ):
@@ -66,57 +67,20 @@ class PreparedClients:
             n_threads=n_threads,
             device=device,
         )
+        self._messages = None  # of a site alone nothing is counted: that is done where its answers arrive
+        if ledger is not None:
+            self._messages = TrainingLedger(self.cohort, ledger, network.layout.size, schedule, rows.x.itemsize)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
-        for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
-            yield replace(update, steps=self._steps(update.replicas))
-
-    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
-        """Return how the models err on the rows held out; of all clients at once, as they train."""
-        assert self._held_out is not None
-        return (self._held_out.sums(query.weights),)
-
-    def _steps(self, replicas: Indices) -> Indices | None:
-        """Return how many local steps some replicas take in a round; None where nobody asks."""
-        if not self._client_task.also_sends_steps:
-            return None
-        per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
-        return self._schedule.local_epochs * per_epoch
-
-
-class LocalTraining(PreparedClients):
-    """Prepared clients in one memory, of whom is counted what would pass the door. See `door.Training`."""
-
-    def __init__(
-        self,
-        network: Network,
-        runs: Sequence[Run],
-        schedule: Schedule,
-        engine: str,
-        ledger: Ledger | None = None,
-        **options: Any,
-    ):
-        super().__init__(network, runs, schedule, engine, **options)
-        ledger, size = Ledger() if ledger is None else ledger, network.layout.size
-        self._messages = TrainingLedger(self.cohort, ledger, size, schedule, TRAINING_DTYPE.itemsize)
-
-    def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
-        """Let participants train, and count what goes out and comes back."""
-        self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
+        if self._messages is not None:
+            self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
         answered = [participants[:0]]
-        for update in super().train(participants, broadcast):
+        for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
-            yield update
-        self._messages.answered(np.concatenate(answered))
-
-    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
-        """Return how the models err on the rows held out, and count what passes."""
-        assert self._held_out is not None
-        self._messages.asked()
-        for run in np.flatnonzero(query.running).tolist():
-            self._messages.held_out(self._held_out.positions[run], query.name)
-        return super().sum(query)
+            yield replace(update, steps=self._steps(update.replicas))
+        if self._messages is not None:
+            self._messages.answered(np.concatenate(answered))
 
     def average_rounds(
         self,
@@ -141,9 +105,26 @@ class LocalTraining(PreparedClients):
         for block in blocks:
             n_rounds = len(block.participants)
             sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
-            self._messages.rounds(block.participants, done, sent)
+            if self._messages is not None:
+                self._messages.rounds(block.participants, done, sent)
             done, n_models = done + n_rounds, n_models + n_rounds
             yield block
+
+    def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
+        """Return how the models err on the rows held out; of all clients at once, as they train."""
+        assert self._held_out is not None
+        if self._messages is not None:
+            self._messages.asked()
+            for run in np.flatnonzero(query.running).tolist():
+                self._messages.held_out(self._held_out.positions[run], query.name)
+        return (self._held_out.sums(query.weights),)
+
+    def _steps(self, replicas: Indices) -> Indices | None:
+        """Return how many local steps some replicas take in a round; None where nobody asks."""
+        if not self._client_task.also_sends_steps:
+            return None
+        per_epoch: Indices = steps_per_epoch(self.cohort.sizes[replicas], self._schedule.batch_size)
+        return self._schedule.local_epochs * per_epoch
 
 
 @dataclass(eq=False)
@@ -230,8 +211,8 @@ class Simulation:
 
     def prepare(self, plan: Plan) -> LocalTraining:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
-        options = {"n_threads": self.n_threads, "device": self.device}
-        return LocalTraining(plan.network, self.runs(plan), plan.schedule, self.engine, self.ledger, **options)
+        runs = self.runs(plan)
+        return LocalTraining(plan.network, runs, plan.schedule, self.engine, self.ledger, self.n_threads, self.device)
 
     def runs(self, plan: Plan) -> list[Run]:
         """Return the prepared rows of each run of a plan; runs that share inputs or targets share arrays."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -33,14 +33,6 @@ from skfdrmfl.site.site_terms import Terms, agreed_parameters, check_parameters
 _log = logging.getLogger("skfdrmfl")
 
 
-class Loaded(NamedTuple):
-    """What `load_data` has returned: all rows are one client's, whatever a column says."""
-
-    given: Labelled  # X without labels, and groups
-    y: Any
-    names: list[str] | None  # of the columns of X, as texts
-
-
 class SiteRows:
     """The rows of one client: what `remote.site.Site` answers from.
 
@@ -51,7 +43,7 @@ class SiteRows:
 
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any, policy: str = ""):
         self._estimator, self._load_data, self.label, self._policy = estimator, load_data, label, policy
-        self._data: Loaded | None = None
+        self._data: tuple[Labelled, Any, list[str] | None] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
         # How many rows there are, and a hash of what stands in them, which stays here; "" before it is read.
         self.announced = 0, ""
@@ -64,14 +56,13 @@ class SiteRows:
         """
         check_parameters(self._estimator, about["parameters"])
         self._data, self._checked, self.announced = None, None, (0, "")
-        loaded = self._loaded()
-        X = loaded.given.X
+        (X, *_), _, names = self._given()
         answer = {
             "label": self.label,
             "n_rows": len(X),
             "n_features": int(np.shape(X)[-1]),
             "discrete": discrete_columns(X),
-            "columns": digest_of_names(loaded.names, run),
+            "columns": digest_of_names(names, run),
             "policy": self._policy,
         }
         if answer["discrete"] and about["categories"] is None:
@@ -92,22 +83,22 @@ class SiteRows:
 
     def names(self, first: int | None, run: str) -> Any:
         """Return the names of the columns, or a hash of the `first` so many, by which one that differs is found."""
-        given, _, names = self._loaded()
+        (X, *_), _, names = self._given()
         if first is not None:
             return digest_of_names(None if names is None else names[:first], run)
-        numbers = number_names(given.X)
+        numbers = number_names(X)
         is_text = names is not None and numbers is None
-        return {"feature_names": names_of(given.X) if is_text else None, "number_names": numbers}
+        return {"feature_names": names_of(X) if is_text else None, "number_names": numbers}
 
     def differs(self, column: int, run: str) -> None:
         """Take notice that most others call a column otherwise."""
-        names = self._loaded().names or []
+        names = self._given()[2] or []
         called = f"{names[column]!r} here, and otherwise" if 0 <= column < len(names) else "otherwise than here"
         _log.error("column %d is called %s where others are; let load_data return the same columns", column, called)
 
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
-        X = self._loaded().given.X
+        X = self._given()[0].X
         return Simulation(ClientData.of_labels(X, discrete_columns(X)), _alone(position, len(X)))
 
     def gather(self, agreed: Mapping[str, Any], position: int) -> tuple[Simulation, Build]:
@@ -116,7 +107,7 @@ class SiteRows:
         Raises Refusal where the parameters or the names of columns are not those agreed on.
         """
         check_parameters(self._estimator, agreed["parameters"])
-        if agreed["columns"] != digest_of_names(self._loaded().names, agreed["run"]):
+        if agreed["columns"] != digest_of_names(self._given()[2], agreed["run"]):
             raise Refusal("columns have other names or another order here than at the others; the log says more.")
         reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
@@ -138,20 +129,20 @@ class SiteRows:
             simulation, _ = simulation.without_suspects(agreed["look"], agreed["block"], {position: None})
         return simulation, build
 
-    def _loaded(self) -> Loaded:
-        """Return the rows, loaded where they are not yet."""
+    def _given(self) -> tuple[Labelled, Any, list[str] | None]:
+        """Return X without labels, and the groups; y; and names of columns as texts. All rows are this client's."""
         if self._data is None:
-            X, y, groups = _load(self._load_data)
+            X, y, groups = _loaded(self._load_data)
             check_same_rows(X=X, y=y, groups=groups)
             given = take_labels(flat(X), None, groups, self._estimator.client_column, self._estimator.groups_column)
-            self._data = Loaded(given._replace(client_ids=None), y, text_of_names(given.X))
+            self._data = given._replace(client_ids=None), y, text_of_names(given.X)
             self.announced = len(given.X), ""
         return self._data
 
     def _check(self, categories: Mapping[int, Any]) -> tuple[CheckedData, NetworkSpec, ClientData]:
         """Return the rows, checked, with codes for these categories."""
         if self._checked is None or not _same(self._checked[0].categories, categories):
-            given, y, _ = self._loaded()
+            given, y, _ = self._given()
             reading = read(self._estimator._draft(), given, y, dict(categories))
             network_spec = network_spec_of(self._estimator, reading)
             self._checked = reading, network_spec, client_data_of(self._estimator, reading, network_spec)
@@ -212,7 +203,7 @@ def _alone(position: int, n_rows: int) -> Partition:
     return Partition(np.array([position]), Pieces.of([np.arange(n_rows)]))
 
 
-def _load(load_data: Callable[[], Any]) -> tuple[Any, Any, Any]:
+def _loaded(load_data: Callable[[], Any]) -> tuple[Any, Any, Any]:
     """Return X, y and groups, which may be None."""
     try:
         data = load_data()

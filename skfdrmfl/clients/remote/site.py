@@ -26,7 +26,7 @@ from skfdrmfl.clients.remote.watch import (
     asked_in_training,
     asked_of_held_out,
 )
-from skfdrmfl.clients.simulation import PreparedClients, Simulation
+from skfdrmfl.clients.simulation import LocalTraining, Simulation
 from skfdrmfl.common.threads import single_threaded
 from skfdrmfl.data.held_out import Subset
 from skfdrmfl.engines import engine_for
@@ -168,7 +168,7 @@ class Site:
         if what == "prepare":
             return question, lambda: _counts(simulation, plan)
 
-        def training() -> PreparedClients:
+        def training() -> LocalTraining:
             return _once(self._made, name, lambda: _prepared(simulation, told, have, name + ROWS))
 
         if what == "held out":
@@ -225,7 +225,7 @@ def _once(found: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
     return found[name]
 
 
-def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> PreparedClients:
+def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, Packet], rows: str) -> LocalTraining:
     """Return what trains by a plan; what has been prepared of the rows is kept under the name `rows`.
 
     Each message may be answered by a process of its own, and transforming many columns takes as long as training does.
@@ -248,7 +248,7 @@ def _prepared(simulation: Simulation, told: Mapping[str, Any], have: dict[str, P
     held_out = plan.runs[0].held_out  # those of one plan hold out the same
     if held_out is not None and not simulation.roster(held_out).positions.size:
         runs = [replace(run, held_out=None) for run in runs]
-    return PreparedClients(plan.network, runs, plan.schedule, engine)
+    return LocalTraining(plan.network, runs, plan.schedule, engine)
 
 
 def _count(simulation: Simulation, subset: Subset) -> int:
@@ -267,7 +267,7 @@ def _counts(simulation: Simulation, plan: Plan) -> dict[str, Any]:
     return {"counts": np.array(counts, dtype=np.int64), "held_out": np.array(held_out, dtype=np.int64)}
 
 
-def _held_out(training: PreparedClients, models: NDArray, runs: list[int]) -> HeldOutSums:
+def _held_out(training: LocalTraining, models: NDArray, runs: list[int]) -> HeldOutSums:
     """Return how some runs err on the rows held out, zeros of the others."""
     running = np.isin(np.arange(len(models)), runs)
     (sums,) = training.sum(HeldOutErrors(models, running))
@@ -275,7 +275,7 @@ def _held_out(training: PreparedClients, models: NDArray, runs: list[int]) -> He
 
 
 def _train(
-    training: PreparedClients, models: list[NDArray], about: Mapping[str, Any], privacy: ClientPrivacy | None
+    training: LocalTraining, models: list[NDArray], about: Mapping[str, Any], privacy: ClientPrivacy | None
 ) -> dict[str, NDArray]:
     """Return what the runs that are asked for send after a round, in their order.
 
