@@ -39,7 +39,7 @@ MANY_CLIENTS = 256
 
 
 class LocalTraining:
-    """The clients of all runs, ready to train together. See `door.Training`."""
+    """The clients of all runs, ready to train together; a ledger counts what passes the door. See `door.Training`."""
 
     def __init__(
         self,
@@ -67,17 +67,20 @@ class LocalTraining:
             n_threads=n_threads,
             device=device,
         )
-        ledger, n_bytes = Ledger() if ledger is None else ledger, rows.x.itemsize
-        self._messages = TrainingLedger(self.cohort, ledger, network.layout.size, schedule, n_bytes)
+        self._messages = None  # of a site alone nothing is counted: that is done where its answers arrive
+        if ledger is not None:
+            self._messages = TrainingLedger(self.cohort, ledger, network.layout.size, schedule, rows.x.itemsize)
 
     def train(self, participants: Indices, broadcast: Broadcast) -> Iterator[Update]:
         """Let participants train from what is broadcast; yield what comes back, in their order."""
-        self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
-        answered = []
+        if self._messages is not None:
+            self._messages.sent(participants, broadcast, np.full(len(participants), 1 + len(broadcast.history)))
+        answered = [participants[:0]]
         for update in self._engine.run_round(participants, broadcast) if len(participants) else ():
             answered.append(update.replicas)
             yield replace(update, steps=self._steps(update.replicas))
-        self._messages.answered(np.concatenate(answered) if answered else participants[:0])
+        if self._messages is not None:
+            self._messages.answered(np.concatenate(answered))
 
     def average_rounds(
         self,
@@ -102,16 +105,18 @@ class LocalTraining:
         for block in blocks:
             n_rounds = len(block.participants)
             sent = [min(n_models + t, 1 + self._schedule.history_size) for t in range(n_rounds)]
-            self._messages.rounds(block.participants, done, sent)
+            if self._messages is not None:
+                self._messages.rounds(block.participants, done, sent)
             done, n_models = done + n_rounds, n_models + n_rounds
             yield block
 
     def sum(self, query: HeldOutErrors) -> tuple[HeldOutSums]:
         """Return how the models err on the rows held out; of all clients at once, as they train."""
         assert self._held_out is not None
-        self._messages.asked()
-        for run in np.flatnonzero(query.running).tolist():
-            self._messages.held_out(self._held_out.positions[run], query.name)
+        if self._messages is not None:
+            self._messages.asked()
+            for run in np.flatnonzero(query.running).tolist():
+                self._messages.held_out(self._held_out.positions[run], query.name)
         return (self._held_out.sums(query.weights),)
 
     def _steps(self, replicas: Indices) -> Indices | None:

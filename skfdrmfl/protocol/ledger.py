@@ -51,12 +51,12 @@ class Message(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of message of a round: as of `Message`, with the bytes of one."""
+    """A kind of message of a round: as of `Message`, with the bytes of one, or of each (K,)."""
 
     direction: str
     what: str
     shape: tuple[Any, ...]
-    n_bytes: int
+    n_bytes: Indices | int
     seen: str
 
 
@@ -89,40 +89,26 @@ class Ledger:
         seen: str = TOTAL,
     ) -> None:
         """Count messages of one kind from or to the clients at `positions` (K,); `n_bytes` of each."""
-        n_clients = len(positions) if self.crowd is None else self.crowd
-        if not n_clients:
-            return
-        all_bytes = int(n_bytes.sum() if isinstance(n_bytes, np.ndarray) else n_bytes * n_clients)
-        self._add_to_clients(direction, positions, n_bytes)
-        seen = seen if direction == UP else ""
-        self.messages.append(Message(self.round, direction, f"{self.stage}{what}", shape, n_clients, all_bytes, seen))
+        kind = Kind(direction, what, shape, n_bytes, seen if direction == UP else "")
+        self.record_rounds({self.round: [kind]}, positions)
 
     def record_rounds(self, rounds: Mapping[int, Sequence[Kind]], positions: Indices, times: Indices | int = 1) -> None:
-        """Count messages of the kinds of each of some rounds, `times` (K,) for the clients at `positions` (K,).
-
-        What it leaves is what `record` leaves, called for each round and kind.
-        """
+        """Count messages of the kinds of each of some rounds, `times` (K,) for the clients at `positions` (K,)."""
         n_clients = len(positions) if self.crowd is None else self.crowd
         n_messages = n_clients if isinstance(times, int) else int(times.sum())
-        n_bytes = {UP: 0, DOWN: 0}
+        n_bytes: dict[str, Indices | int] = {UP: 0, DOWN: 0}
         for number, kinds in rounds.items():
             self.round = number
             for direction, what, shape, n, seen in kinds if n_clients else ():
                 n_bytes[direction] += n
-                what = f"{self.stage}{what}"
-                self.messages.append(Message(number, direction, what, shape, n_clients, n * n_messages, seen))
+                n = int(n.sum()) if isinstance(n, np.ndarray) else n * n_messages
+                self.messages.append(Message(number, direction, f"{self.stage}{what}", shape, n_clients, n, seen))
         for direction, n in n_bytes.items():
-            if n:
-                self._add_to_clients(direction, positions, n * times)
-
-    def _add_to_clients(self, direction: str, positions: Indices, n_bytes: Indices | int) -> None:
-        """Count bytes of each of some clients (K,), some of whom may be met for the first time; not of a crowd."""
-        if self.crowd is not None or not len(positions):
-            return
-        most = int(positions.max()) + 1
-        if most > len(self._by_client[direction]):
-            self._by_client[direction] = _padded(self._by_client[direction], most)
-        self._by_client[direction][positions] += n_bytes
+            if np.any(n) and self.crowd is None and len(positions):
+                most = int(positions.max()) + 1
+                if most > len(self._by_client[direction]):  # some are met for the first time
+                    self._by_client[direction] = _padded(self._by_client[direction], most)
+                self._by_client[direction][positions] += n * times
 
     def extend(self, other: Ledger) -> None:
         """Count what another ledger has counted."""

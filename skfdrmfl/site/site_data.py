@@ -43,9 +43,10 @@ class SiteRows:
 
     def __init__(self, estimator: Any, load_data: Callable[[], Any], label: Any, policy: str = ""):
         self._estimator, self._load_data, self.label, self._policy = estimator, load_data, label, policy
-        self._data: tuple[Labelled, Any] | None = None
+        self._data: tuple[Labelled, Any, list[str] | None] | None = None
         self._checked: tuple[CheckedData, NetworkSpec, ClientData] | None = None
-        self._digest = ""
+        # How many rows there are, and a hash of what stands in them, which stays here; "" before it is read.
+        self.announced = 0, ""
 
     def describe(self, about: Mapping[str, Any], run: str) -> dict[str, Any]:
         """Return what a server may know of the rows: numbers of rows and columns, and which labels to ask for.
@@ -54,14 +55,14 @@ class SiteRows:
         hash, which is another one in each `run`.
         """
         check_parameters(self._estimator, about["parameters"])
-        self._data = self._checked = None
-        X = self._given()[0].X
+        self._data, self._checked, self.announced = None, None, (0, "")
+        (X, *_), _, names = self._given()
         answer = {
             "label": self.label,
             "n_rows": len(X),
             "n_features": int(np.shape(X)[-1]),
             "discrete": discrete_columns(X),
-            "columns": digest_of_names(text_of_names(X), run),
+            "columns": digest_of_names(names, run),
             "policy": self._policy,
         }
         if answer["discrete"] and about["categories"] is None:
@@ -82,22 +83,18 @@ class SiteRows:
 
     def names(self, first: int | None, run: str) -> Any:
         """Return the names of the columns, or a hash of the `first` so many, by which one that differs is found."""
-        X = self._given()[0].X
-        names = text_of_names(X)
+        (X, *_), _, names = self._given()
         if first is not None:
             return digest_of_names(None if names is None else names[:first], run)
-        is_text = names is not None and number_names(X) is None
-        return {"feature_names": names_of(X) if is_text else None, "number_names": number_names(X)}
+        numbers = number_names(X)
+        is_text = names is not None and numbers is None
+        return {"feature_names": names_of(X) if is_text else None, "number_names": numbers}
 
     def differs(self, column: int, run: str) -> None:
         """Take notice that most others call a column otherwise."""
-        names = text_of_names(self._given()[0].X) or []
+        names = self._given()[2] or []
         called = f"{names[column]!r} here, and otherwise" if 0 <= column < len(names) else "otherwise than here"
         _log.error("column %d is called %s where others are; let load_data return the same columns", column, called)
-
-    def announced(self) -> tuple[int, str]:
-        """Return how many rows there are, and a hash of what stands in them, which stays here; "" before it is read."""
-        return len(self._given()[0].X), "" if self._checked is None else self._digest
 
     def labels(self, position: int) -> Simulation:
         """Return the client alone, with nothing but the labels of its discrete columns."""
@@ -110,7 +107,7 @@ class SiteRows:
         Raises Refusal where the parameters or the names of columns are not those agreed on.
         """
         check_parameters(self._estimator, agreed["parameters"])
-        if agreed["columns"] != digest_of_names(text_of_names(self._given()[0].X), agreed["run"]):
+        if agreed["columns"] != digest_of_names(self._given()[2], agreed["run"]):
             raise Refusal("columns have other names or another order here than at the others; the log says more.")
         reading, network_spec, tables = self._check(agreed["categories"])
         if agreed["masked"] and tables.present is None:  # others lack something: all are masked alike
@@ -132,26 +129,27 @@ class SiteRows:
             simulation, _ = simulation.without_suspects(agreed["look"], agreed["block"], {position: None})
         return simulation, build
 
-    def _given(self) -> tuple[Labelled, Any]:
-        """Return X without labels, the groups, and y; all rows are this client's, whatever a column says."""
+    def _given(self) -> tuple[Labelled, Any, list[str] | None]:
+        """Return X without labels, and the groups; y; and names of columns as texts. All rows are this client's."""
         if self._data is None:
             X, y, groups = _loaded(self._load_data)
             check_same_rows(X=X, y=y, groups=groups)
             given = take_labels(flat(X), None, groups, self._estimator.client_column, self._estimator.groups_column)
-            self._data = given._replace(client_ids=None), y
+            self._data = given._replace(client_ids=None), y, text_of_names(given.X)
+            self.announced = len(given.X), ""
         return self._data
 
     def _check(self, categories: Mapping[int, Any]) -> tuple[CheckedData, NetworkSpec, ClientData]:
         """Return the rows, checked, with codes for these categories."""
         if self._checked is None or not _same(self._checked[0].categories, categories):
-            given, y = self._given()
+            given, y, _ = self._given()
             reading = read(self._estimator._draft(), given, y, dict(categories))
             network_spec = network_spec_of(self._estimator, reading)
             self._checked = reading, network_spec, client_data_of(self._estimator, reading, network_spec)
             total = blake2b(digest_size=16)
             for part in (reading.table, reading.targets, self._checked[2].blocks):
                 total.update(b"" if part is None else np.ascontiguousarray(part).data)
-            self._digest = total.hexdigest()
+            self.announced = len(reading.table), total.hexdigest()
         return self._checked
 
 

@@ -3,18 +3,24 @@
 import json
 import re
 import tracemalloc
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from wire import Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer
+from skfdrmfl.clients.client_data import Client, ClientData
+from skfdrmfl.clients.remote import limits
 from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
+from skfdrmfl.clients.remote.limits import answered
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
-from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
-from skfdrmfl.protocol.door import Block, NoAnswer
+from skfdrmfl.clients.remote.watch import asked_by
+from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
+from skfdrmfl.protocol.door import Block, NoAnswer, Query
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums
 from skfdrmfl.protocol.queries.whitening import AbsoluteDeviations, ColumnSums, RangeProducts, SecondMoments
 from skfdrmfl.site.site_data import site_of
@@ -228,10 +234,66 @@ def test_a_question_that_would_make_rows_or_a_mountain_of_a_sum_is_not_answered(
     assert kind == "failed"
 
 
+def test_a_model_of_odd_shapes_does_not_make_rows_of_a_sum(ask, wire):
+    given = {name: packet for _, request, *_ in wire.asked for name, packet in request.given.items()}
+    agreed, *_, name = wire.asked[-1][1].needs
+    _, build = wire.sites["a"]._made[agreed]
+    model = from_packet(given[name], build, lambda name: from_packet(given[name], build))
+    assert ask(CodeSums(model))[0] == "done"
+    bias, n_rows = model.network.mixer.layers[-1][1], 20
+    odd = np.zeros((n_rows, 1, *model.arrays[bias].T.shape))  # the sum of Z would be n_rows times the Z of each row
+    kind, said = ask(CodeSums(replace(model, arrays=model.arrays | {bias: odd})))
+    assert kind == "failed" and "no sum over them" in said
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOfFolds(Query):
+    """No sum at all."""
+
+    name = "rows"
+    folds: tuple[Subset, ...]
+    subset = EVERYTHING
+
+    def __call__(self, client):
+        """Return the outputs of the rows of each fold."""
+        return [rows for fold in self.folds for rows in client.slabs(Block(None), fold)] or None
+
+
+HALF, THIRDS = Fold(EVERYTHING, 0, 0, True, 2), Fold(EVERYTHING, 0, 1, False, 3)
+
+
+@pytest.mark.parametrize("n_rows", range(1, 13))
+@pytest.mark.parametrize("fold", [EVERYTHING, HALF, THIRDS])
+def test_no_number_of_rows_is_taken_for_a_sum(n_rows, fold):
+    client, query = Client(ClientData(X[:n_rows], Y[:n_rows, None]), np.arange(n_rows), 0), RowsOfFolds((fold,))
+    with pytest.raises(WireError, match="no sum over them") if len(client.rows_of(fold)) else nullcontext():
+        answered([query], client, asked_by([query], client))
+
+
+def test_more_numbers_than_a_message_holds_are_not_answered(monkeypatch):
+    client = Client(ClientData(X, Y[:, None]), np.arange(60), 0)
+    queries = [ColumnSums(ALL, EVERYTHING) for _ in range(3)]  # of five numbers each
+    for n_bytes, refused in ((8 * 15, nullcontext()), (8 * 15 - 1, pytest.raises(WireError, match="more than 119"))):
+        monkeypatch.setattr(limits, "MOST_BYTES", n_bytes)
+        with refused:
+            answered(queries, client, asked_by(queries, client))
+
+
 def test_a_question_is_answered_once_however_often_it_stands_in_a_message(ask):
     query = ColumnSums(ALL, EVERYTHING)
     assert ask(*[query] * 5_000)[0] == "failed"
     assert ask(*[ColumnSums(ALL, EVERYTHING) for _ in range(1025)])[0] == "failed"
+
+
+def test_what_is_kept_is_named_in_what_is_kept_but_no_deeper(wire):
+    request = next(request for address, request, *_ in wire.asked if address == "a" and request.what == "sum")
+    block = Block(None)
+    given = {"block": to_packet(block), "sums": to_packet(ColumnSums(block, EVERYTHING), {id(block): "block"})}
+    given |= {"deeper": Packet('{"again": "sums"}'), "itself": Packet('{"again": "itself"}')}
+    for name, kind in {"itself": "failed", "deeper": "failed", "sums": "done"}.items():
+        about, needs = Packet(json.dumps([{"again": name}])), (*request.needs, *given)
+        asked = Request("sum", request.position, about, needs, given, needs, request.run, request.rows)
+        assert from_packet(wire.sites["a"].answer(asked.packet(), wire.kept["a"])[0])[0] == kind
 
 
 def test_what_a_site_keeps_for_a_server_has_an_end(wire, monkeypatch):

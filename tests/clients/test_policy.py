@@ -302,7 +302,7 @@ def test_with_privacy_a_site_sends_no_update_longer_than_the_clip_and_no_losses(
             answer = super().answer(address, packet)
             request = Request.of_packet(packet)
             if request.what == "train":
-                (origin,) = (from_packet(p) for name, p in self.kept[address].items() if name == request.needs[2])
+                (origin,) = (from_packet(p) for name, p in self.kept[address].items() if name == request.needs[3])
                 sent.append((origin, from_packet(answer)[1]))
             return answer
 

@@ -439,6 +439,13 @@ def test_a_client_transforms_its_rows_once_for_all_rounds(transformed, kind):
     assert not any(name.endswith(site.ROWS) for _, r, *_ in wire.asked for name in (*r.given, *r.keep))
 
 
+def test_what_the_plan_reads_goes_to_a_client_once_and_its_rows_are_transformed_once(transformed):
+    _, wire = there({})
+    sent = [packet.text for _, request, *_ in wire.asked for packet in (request.about, *request.given.values())]
+    assert sum(text.count('"Inputs"') for text in sent) == 3
+    assert [n_rows for n_rows in transformed if n_rows == 30] == [30] * 3  # beside few rows, by which sums are tried
+
+
 def test_what_was_prepared_for_an_earlier_plan_is_kept_no_longer():
     n_kept = []
 

@@ -65,6 +65,7 @@ class Exchange:
         self._standing: dict[str, Packet] = {}
         self._objects: dict[str, Any] = {}  # what stands in these packets
         self._last = ""
+        self.shared: list[str] = []  # names of what many questions hold: what the plan reads
         self.run, self._n_names = run or secrets.token_hex(8), 0
         self._rows = rows or {}
         self.round = 0  # that the ledger counts in
@@ -73,10 +74,13 @@ class Exchange:
     # ------------------------------------------------------------------------------------- what clients keep
 
     def keep(self, value: Any) -> str:
-        """Return a name for what clients are given once, and keep; it goes to each with the first question about it."""
+        """Return a name for what clients are given once, and keep; it goes to each with the first question about it.
+
+        What is shared stands in it by name.
+        """
         self._n_names += 1
         name = f"{self.run}.{self._n_names}"
-        self._standing[name], self._objects[name] = to_packet(value), value
+        self._standing[name], self._objects[name] = to_packet(value, self._named(self.shared)), value
         return name
 
     def kept(self, name: str) -> Any:
@@ -97,6 +101,7 @@ class Exchange:
 
     def forget_all_but(self, *names: str) -> None:
         """Let clients forget everything else."""
+        self.shared = []
         for name in self._standing.keys() - set(names):
             self.forget(name)
 
@@ -123,7 +128,7 @@ class Exchange:
         silent = {p: Silence(NO_ANSWER) for p in about if p not in there}
         waiting = [p for p in about if p in there]
         questions = {id(question): question for question in about.values()}  # one for many, or each its own
-        names = {id(self._objects[name]): name for name in needs}
+        names = self._named(needs)
         written = {key: to_packet(question, names) for key, question in questions.items()}
         for _ in range(TIMES if waiting else 0):
             replies = self.channel.ask(
@@ -244,6 +249,10 @@ class Exchange:
         """Keep who has not answered, and in which rounds, for `dropped_clients_`."""
         for p, silence in silent.items():
             self.missed.append({"client": self.labels[p], "reason": silence.reason, "rounds": list(rounds)})
+
+    def _named(self, names: Iterable[str]) -> dict[int, str]:
+        """Return names by the ids of what they stand for."""
+        return {id(self._objects[name]): name for name in names}
 
     def _request(self, what: str, position: int, about: Packet, needs: Sequence[str]) -> Packet:
         missing = {name: self._standing[name] for name in needs if name not in self._known[position]}

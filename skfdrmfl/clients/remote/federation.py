@@ -97,7 +97,8 @@ class Remote:
                         raise WireError(f"{query.name} that are no numbers")
 
         models = [query.model for query in queries if hasattr(query, "model")]  # the next exchange asks about it too
-        needs = [*([self.agreed] if self.agreed else ()), *map(self.exchange.keep_last, models)]
+        needs = [*([self.agreed] if self.agreed else ()), *self.exchange.shared]
+        needs += dict.fromkeys(map(self.exchange.keep_last, models))
         self.exchange.round = self.ledger.round
         looks = [query for query in queries if hasattr(query, "look")]
         self.looks_told += sum(len(part) for part in to_packet(looks).flat()) if looks else 0
@@ -111,6 +112,8 @@ class Remote:
         """Let the clients prepare what they train on; what comes back lets them train, round by round."""
         members = self._without_excluded()
         self.exchange.forget_all_but(self.agreed)  # plans come one after another
+        inputs = {id(run.inputs): run.inputs for run in plan.runs}
+        self.exchange.shared = [*map(self.exchange.keep, inputs.values())]
         name = self.exchange.keep({"plan": plan.as_told, "engine": self.engine})
         return RemoteTraining(members, plan, name)
 
@@ -245,7 +248,7 @@ class RemoteTraining:
         return Replicas(runs, positions[places], seeds[runs], settings, found, group_of), holding
 
     def _needs(self, models: Sequence[str]) -> list[str]:
-        return [self._agreed, self._name, *models]
+        return [self._agreed, self._name, *self._exchange.shared, *models]
 
     def _named(self, models: Sequence[NDArray]) -> list[str]:
         """Return the names of models (runs, D) that clients keep; those not asked about any more are forgotten."""

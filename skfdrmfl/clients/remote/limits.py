@@ -10,12 +10,12 @@ import numpy as np
 
 from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.clients.remote.packet import MOST_BYTES, WireError
-from skfdrmfl.clients.remote.watch import blocks_of
+from skfdrmfl.clients.remote.watch import Asked, blocks_of
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.ledger import bytes_of
 from skfdrmfl.protocol.plan import Plan
+from skfdrmfl.protocol.queries.suspects import FEWEST_ROWS
 from skfdrmfl.protocol.queries.whitening import MAX_EXACT_COLUMNS, SecondMoments
 
 # A fit asks less at a time, parts rows in fewer folds, and trains fewer networks together.
@@ -79,19 +79,22 @@ def check_subset(subset: Any) -> None:
         raise WireError("a subset of rows is none that a fit asks about")
 
 
-def answered(queries: Sequence[Any], client: Client) -> list[Any]:
-    """Return a client's answers.
+def answered(queries: Sequence[Any], client: Client, asked: Sequence[Asked]) -> list[Any]:
+    """Return a client's answers; `asked` says of each query from how many rows.
 
-    Raises WireError where they are more than a message holds, or would have more numbers of more rows: arrays of odd
-    shapes in a question make an answer of rows out of a sum over them.
+    Raises WireError where they are more than a message holds, or would have other numbers of other rows: arrays of odd
+    shapes in a question make an answer of rows out of a sum over them. An answer is held against that of fewer rows
+    than any part of the client's has or, where a part may have as few, against those of two numbers of rows.
     """
     answers, n_bytes = [], 0
-    two, three = client.once(_of_rows, lambda: (_of_rows(client, 2), _of_rows(client, 3)))
-    for query in queries:
-        if [*map(np.shape, query(two) or ())] != [*map(np.shape, query(three) or ())]:
-            raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
-        answers.append(query(client))
-        n_bytes += bytes_of(answers[-1])
+    others = client.once(_of_rows, lambda: (_of_rows(client, FEWEST_ROWS), _of_rows(client, FEWEST_ROWS + 1)))
+    for query, one in zip(queries, asked, strict=True):
+        answer = query(client)
+        for other in others[: 1 if one.fewest > FEWEST_ROWS else 2] if answer is not None else ():
+            if [*map(np.shape, query(other) or ())] != [*map(np.shape, answer)]:
+                raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
+        answers.append(answer)
+        n_bytes += 8 * sum(map(np.size, answer or ()))
         if n_bytes > MOST_BYTES:
             raise WireError(f"answers would have more than {MOST_BYTES} bytes")
     return answers

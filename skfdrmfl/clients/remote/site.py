@@ -93,7 +93,7 @@ class Site:
 
     def _check_announced(self, request: Request, have: dict[str, Packet]) -> None:
         """Raise Refusal where other rows were announced, or those of another run; keep these where none were."""
-        n_rows, digest = self._rows.announced()
+        n_rows, digest = self._rows.announced
         run, n_before, before = request.run, request.rows, digest
         if ANNOUNCED in have:
             run, n_before, before = json.loads(have[ANNOUNCED].text)
@@ -108,7 +108,7 @@ class Site:
 
     def _announce(self, request: Request, have: dict[str, Packet]) -> None:
         """Keep which rows a run has been told of."""
-        have[ANNOUNCED] = Packet(json.dumps([request.run, *self._rows.announced()]))
+        have[ANNOUNCED] = Packet(json.dumps([request.run, *self._rows.announced]))
 
     def _failure(self, question: Question, error: Exception) -> Answer:
         """Return what is said where no answer can be given: what errors say may quote rows, and stays here."""
@@ -144,10 +144,14 @@ class Site:
         self._check_announced(request, have)
         (client,) = simulation.clients
 
-        def recall(name: str) -> Any:
+        def recall(name: str, *, deeper: bool = True) -> Any:
+            """Return what is kept under a name; others may stand in it by name, but none in these."""
             if name not in names:
                 raise WireError(f"{name} was not to be needed")
-            return _once(self._values, name, lambda: from_packet(have[name], build))
+            if name not in self._values:
+                inner = partial(recall, deeper=False) if deeper else None
+                self._values[name] = from_packet(have[name], build, inner)
+            return self._values[name]
 
         about = from_packet(request.about, build, recall)
         question = replace(question, content=about, client=client)
@@ -156,8 +160,8 @@ class Site:
             return question, lambda: _count(simulation, about)
         if what == "sum":
             return self._sums(question, simulation, about)
-        name, *models = names
-        told = recall(name)
+        name, *others = names
+        told, models = recall(name), [of for of in map(recall, others) if not isinstance(of, Inputs)]
         plan: Plan = told["plan"]
         check_plan(plan)
         question = replace(question, plan=plan)
@@ -169,12 +173,10 @@ class Site:
 
         if what == "held out":
             asked = asked_of_held_out(plan, client)
-            return replace(question, asked=asked), lambda: _held_out(training(), recall(models[0]), about)
+            return replace(question, asked=asked), lambda: _held_out(training(), models[0], about)
         if what == "train":
             asked = asked_in_training(plan, client, [int(run) for run in about["runs"]])
-            return replace(question, asked=asked), lambda: _train(
-                training(), [recall(m) for m in models], about, plan.schedule.privacy
-            )
+            return replace(question, asked=asked), lambda: _train(training(), models, about, plan.schedule.privacy)
         raise WireError(f"{what!r} is nothing that a client does")
 
     def _sums(
@@ -183,12 +185,13 @@ class Site:
         """Return what some queries ask, and what answers them."""
         (client,) = simulation.clients
         check_queries(queries, client)
+        asked = asked_by(queries, client)
 
         def sums() -> list[Any]:
             _tell_of_suspects(self._rows.label, client, queries)
-            return answered(queries, client)
+            return answered(queries, client, asked)
 
-        return replace(question, content=queries, client=client, asked=asked_by(queries, client)), sums
+        return replace(question, content=queries, client=client, asked=asked), sums
 
 
 def _kept(request: Request, kept: Mapping[str, Packet]) -> dict[str, Packet]:
