@@ -94,6 +94,28 @@ def test_a_folds_standardisation_has_mean_zero_and_variance_one_over_the_rows_th
         assert_allclose(z.std(0), 1.0, atol=1e-7)
 
 
+@pytest.mark.parametrize("holed", [False, True])
+def test_a_modality_that_stands_on_all_of_its_axes_is_whitened_and_fitted_as_its_columns_are(monkeypatch, holed):
+    """The principal axes of what has been turned are the same, and so is a ridge whose columns have one unit."""
+    x = X + np.random.default_rng(1).standard_normal(X.shape)  # so that no axis is so short that each gets its own unit
+    federation = federation_of(x, Y, present=lacking() if holed else None)
+    narrow, _, _ = asked(federation, smooth=())
+    for module in ("mixture.sums", "protocol.queries.whitening"):
+        monkeypatch.setattr(f"skfdrmfl.{module}.MAX_EXACT_COLUMNS", 20)
+    monkeypatch.setattr("skfdrmfl.protocol.queries.whitening.RANGE_DIMENSIONS", 24)
+    turned, _, _ = asked(federation, smooth=())
+    assert turned.table.blocks["nir"].projection is not None
+    both = narrow, turned
+    tables = (of.transforms("raw", dict.fromkeys(COLUMNS, "whiten"), SHRINKAGE, range(6)) for of in both)
+    for a, b in zip(*tables, strict=True):
+        up_to_sign(a.apply(x, np.dtype(float)), b.apply(x, np.dtype(float)), 1e-6)
+    predictions = []
+    for of in both:
+        (ridge,) = (m for m in linear_members({None: of}, ["raw"]) if m.name == "ridge raw")
+        predictions.append(of.table.apply(x, np.dtype(float)) @ ridge.coefficients + ridge.intercept[:, None])
+    assert_allclose(*predictions, atol=1e-6)
+
+
 def test_columns_that_are_to_stay_stay_and_constant_ones_say_nothing():
     x = X.copy()
     x[:, [3, 25]] = 7.0
