@@ -12,10 +12,14 @@ from skfdrmfl import FDRMFLTransformer
 from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
+from skfdrmfl.clients.remote.limits import MOST_FOLDS
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split
+from skfdrmfl.data.transforms import TableTransform, unchanged
 from skfdrmfl.protocol.door import Block, NoAnswer
+from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums
+from skfdrmfl.protocol.queries.members import FoldMoments
 from skfdrmfl.protocol.queries.whitening import AbsoluteDeviations, ColumnSums, RangeProducts, SecondMoments
 from skfdrmfl.site.site_data import site_of
 
@@ -149,6 +153,19 @@ def test_all_but_a_list_of_an_answer_to_each_question_is_not_as_asked(answers):
         fit_over(wire, estimator())
 
 
+@pytest.mark.parametrize("answer", [-1, 2.0, "20", None])
+def test_a_number_of_rows_is_a_whole_one_and_not_negative(answer):
+    class Other(Wire):
+        def answer(self, address, packet):
+            counted = super().answer(address, packet)
+            return to_packet(("done", answer)) if address == "b" and self.asked[-1][1].what == "count" else counted
+
+    model = estimator().set_params(early_stopping=True)
+    wire = Other({label: site_of(model, rows_of(X, Y, label == LABELS), label) for label in "abc"})
+    with pytest.raises(NoAnswer, match="'b'.*a number of rows was asked for"):
+        fit_over(wire, model)
+
+
 @pytest.mark.parametrize("n_messages", [150, pytest.param(400, marks=pytest.mark.slow)])
 def test_malformed_answers_to_an_exchange_are_no_answers_and_say_little(wire, n_messages):
     class Junk:
@@ -232,6 +249,13 @@ def test_a_question_is_answered_once_however_often_it_stands_in_a_message(ask):
     query = ColumnSums(ALL, EVERYTHING)
     assert ask(*[query] * 5_000)[0] == "failed"
     assert ask(*[ColumnSums(ALL, EVERYTHING) for _ in range(1025)])[0] == "failed"
+
+
+def test_sums_of_as_many_folds_as_there_may_be_are_answered_and_of_one_more_are_not(ask):
+    inputs = Inputs(TableTransform({"x": np.arange(4)}, {"x": unchanged(4)}))
+    for n_folds, answer in ((MOST_FOLDS, "done"), (MOST_FOLDS + 1, "failed")):
+        folds = (Fold(EVERYTHING, 0, 0, True, 3),) * n_folds
+        assert ask(FoldMoments(inputs, Targets((unchanged(1),)), folds))[0] == answer
 
 
 def test_what_a_site_keeps_for_a_server_has_an_end(wire, monkeypatch):

@@ -58,8 +58,8 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 @pytest.mark.parametrize(
     ("parameters", "table", "ids"),
     [
+        pytest.param({"engine": "torch", "n_rounds": 2, "local_epochs": 1}, X, UNEQUAL, id="torch"),
         pytest.param({}, X, UNEQUAL, id="unequal sizes"),
-        pytest.param({"engine": "torch"}, X, UNEQUAL, id="torch"),
         pytest.param(TWO | {"early_stopping": True, "fusion": "mean"}, HOLES, THREE, id="holes, early stopping"),
         pytest.param(
             {"early_stopping": True, "n_iter_no_change": 2, "n_rounds": 8},

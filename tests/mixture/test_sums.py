@@ -155,8 +155,10 @@ def test_views_are_there_where_there_are_20_columns_and_neighbours_correlate(col
 
 def test_columns_that_do_not_vary_and_few_are_no_series():
     for x in (np.ones((9, 3)), np.arange(9.0)[:, None]):
-        _, found = fit_series(simulate(x), {"x": Block(np.arange(x.shape[1]))}, {"x": "standardize"}, ["x"], EVERYTHING)
+        blocks = {"x": Block(np.arange(x.shape[1]))}
+        transforms, found = fit_series(simulate(x), blocks, {"x": "standardize"}, ["x"], EVERYTHING)
         assert found == {"x": 0.0}
+        assert (transforms["x"].tail > 0) == (x.std() > 0)
 
 
 @pytest.mark.sampled(2)
