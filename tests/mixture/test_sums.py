@@ -1,5 +1,7 @@
 """What encoders and linear members are fitted on follows from sums by fold, as from the very rows that a fold keeps."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from helpers import simulate
@@ -10,6 +12,7 @@ from sklearn.linear_model import Ridge
 
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
+from skfdrmfl.fit.mixture import most_of_sums
 from skfdrmfl.mixture.linear import PENALTIES, linear_members
 from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW
@@ -151,6 +154,13 @@ def test_views_are_there_where_there_are_20_columns_and_neighbours_correlate(col
     x = X[:, :columns] + noise * np.random.default_rng(1).standard_normal((60, columns))
     model = make(n_rounds=1).fit(x, Y[:, 0], THREE)
     assert len({m["view"] for m in model.members_[1:]}) == (views if is_smooth else 1)
+
+
+@pytest.mark.parametrize("columns", [20, 19])
+def test_views_are_among_what_is_sent_at_most_where_they_may_be_there(columns):
+    reading = SimpleNamespace(modalities={"x": np.arange(columns)}, categories={}, n_outputs=1)
+    with_views, without = (most_of_sums(make(pretreatment=how), reading) for how in ("auto", None))
+    assert (with_views > without) == (columns == 20)
 
 
 def test_columns_that_do_not_vary_and_few_are_no_series():
