@@ -59,6 +59,9 @@ _PULL = "np.maximum(np.linalg.norm(exact - centre, axis=1), SMALLEST_DISTANCE * 
 _PLAIN = "return not named and are_finite(X) and X.ndim == 3 and X.shape[1] == fitted.n_features"
 _REACHED = "units = np.array([block.units for block in self.blocks.values()]).reshape(-2, 2)"
 _OF_ALL = "out = np.ones((len(training.cohort.runs), values.shape[1]), values.dtype)"
+_SIZE = "batch_size, _ = batches_of(client_task, network, cohort.sizes, batch_size, 2)"
+_USUAL = "usual, largest = np.sqrt(self.rest / max(len(self.mean), 2)), np.abs(z).max(1, initial=0.0)"
+_POWERS = "powers: ClassVar[tuple[int, ...]] = (1, 1)"
 _USES = 'uses(run.settings.terms, "references")'
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
@@ -75,6 +78,11 @@ SAME = {
     f"clients/remote/site.py: {_OF_ALL}": "what stands for runs that are not asked is not read",
     "method/equations/divergence.py: if codes.shape[-3] == 1:": "one row has no moments, and no gradient",
     "engines/torch.py: if batches and len(batches[-1]) - len(members) <= most:": "other chunks, same bits",
+    f"engines/torch.py: {_SIZE}": "only the size of batches is taken, which the number of epochs does not change",
+    "views/snv.py: places = (n, *(1,) * (gradients.ndim - 2), -2)": "numpy takes any negative length so",
+    f"method/domain.py: {_USUAL}": "one column leaves nothing beside its axis",
+    f"protocol/queries/axes.py: {_POWERS}": "a number of rows is held against that number",
+    "clients/remote/exchange.py: if tries >= PATIENCE and time.monotonic() >= end:": "differs by a tick of the clock",
     f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
     f"mixture/forecast.py: contrasts = all({_USES} for run in runs)": "recipes differ in no weight of a term",
     "mixture/forecast.py: last = runs[1].start.last_there(n_rounds)": "all runs of a pass have one availability",

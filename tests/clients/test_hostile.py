@@ -16,12 +16,15 @@ from skfdrmfl.clients.remote import limits
 from skfdrmfl.clients.remote import packet as packets
 from skfdrmfl.clients.remote.codec import from_packet, to_packet
 from skfdrmfl.clients.remote.exchange import Exchange
-from skfdrmfl.clients.remote.limits import answered
+from skfdrmfl.clients.remote.limits import MOST_FOLDS, answered
 from skfdrmfl.clients.remote.packet import Packet, Request, WireError
 from skfdrmfl.clients.remote.watch import asked_by
 from skfdrmfl.data.held_out import EVERYTHING, Fold, Split, Subset
+from skfdrmfl.data.transforms import TableTransform, unchanged
 from skfdrmfl.protocol.door import Block, NoAnswer, Query
+from skfdrmfl.protocol.plan import Inputs, Targets
 from skfdrmfl.protocol.queries.axes import CodeProducts, CodeSums
+from skfdrmfl.protocol.queries.members import FoldMoments
 from skfdrmfl.protocol.queries.whitening import AbsoluteDeviations, ColumnSums, RangeProducts, SecondMoments
 from skfdrmfl.site.site_data import site_of
 
@@ -153,6 +156,19 @@ def test_all_but_a_list_of_an_answer_to_each_question_is_not_as_asked(answers):
     wire = Other({label: site_of(estimator(), rows_of(X, Y, label == LABELS), label) for label in "abc"})
     with pytest.raises(NoAnswer, match="'b'.*2 answers were asked for"):
         fit_over(wire, estimator())
+
+
+@pytest.mark.parametrize("answer", [-1, 2.0, "20", None])
+def test_a_number_of_rows_is_a_whole_one_and_not_negative(answer):
+    class Other(Wire):
+        def answer(self, address, packet):
+            counted = super().answer(address, packet)
+            return to_packet(("done", answer)) if address == "b" and self.asked[-1][1].what == "count" else counted
+
+    model = estimator().set_params(early_stopping=True)
+    wire = Other({label: site_of(model, rows_of(X, Y, label == LABELS), label) for label in "abc"})
+    with pytest.raises(NoAnswer, match="'b'.*a number of rows was asked for"):
+        fit_over(wire, model)
 
 
 @pytest.mark.parametrize("n_messages", [150, pytest.param(400, marks=pytest.mark.slow)])
@@ -294,6 +310,13 @@ def test_what_is_kept_is_named_in_what_is_kept_but_no_deeper(wire):
         about, needs = Packet(json.dumps([{"again": name}])), (*request.needs, *given)
         asked = Request("sum", request.position, about, needs, given, needs, request.run, request.rows)
         assert from_packet(wire.sites["a"].answer(asked.packet(), wire.kept["a"])[0])[0] == kind
+
+
+def test_sums_of_as_many_folds_as_there_may_be_are_answered_and_of_one_more_are_not(ask):
+    inputs = Inputs(TableTransform({"x": np.arange(4)}, {"x": unchanged(4)}))
+    for n_folds, answer in ((MOST_FOLDS, "done"), (MOST_FOLDS + 1, "failed")):
+        folds = (Fold(EVERYTHING, 0, 0, True, 3),) * n_folds
+        assert ask(FoldMoments(inputs, Targets((unchanged(1),)), folds))[0] == answer
 
 
 def test_what_a_site_keeps_for_a_server_has_an_end(wire, monkeypatch):

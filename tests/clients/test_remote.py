@@ -58,8 +58,8 @@ def there(parameters, table=X, y=Y, ids=THREE, groups=None, kind=Wire):
 @pytest.mark.parametrize(
     ("parameters", "table", "ids"),
     [
+        pytest.param({"engine": "torch", "n_rounds": 2, "local_epochs": 1}, X, UNEQUAL, id="torch"),
         pytest.param({}, X, UNEQUAL, id="unequal sizes"),
-        pytest.param({"engine": "torch"}, X, UNEQUAL, id="torch"),
         pytest.param(TWO | {"early_stopping": True, "fusion": "mean"}, HOLES, THREE, id="holes, early stopping"),
         pytest.param(
             {"early_stopping": True, "n_iter_no_change": 2, "n_rounds": 8},
@@ -291,6 +291,16 @@ def test_history_goes_only_to_who_has_missed_it():
         np.isnan(model.history_["loss_per_client"][2, 1]) and not np.isnan(model.history_["loss_per_client"][3:]).any()
     )
     assert model.dropped_clients_ == [{"client": "c", "reason": "no answer", "rounds": [3]}]
+
+
+@pytest.mark.parametrize("contrastive_weight", [1e-3, 0.0])
+def test_clients_keep_the_model_and_of_earlier_ones_those_that_they_contrast(contrastive_weight):
+    parameters = {"history_size": 2, "n_rounds": 5, "early_stopping": True, "contrastive_weight": contrastive_weight}
+    _, wire = there(parameters)
+    asked = [r for _, r, *_ in wire.asked if r.what in ("train", "held out")]
+    n_kept = [len(set(r.keep) - set(r.needs[:2])) for r in asked[::3]]  # but for what was agreed on and the plan
+    # The first model is asked for its errors, then each is trained from, and what comes of it asked for its errors.
+    assert n_kept == ([1, 1, 2, 2, *[3] * 7] if contrastive_weight else [1] * 11)
 
 
 def test_no_row_is_in_what_goes_down_and_no_model_in_what_clients_prepare_from():

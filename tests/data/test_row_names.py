@@ -97,7 +97,8 @@ def test_numbers_that_are_names_count_and_default_ones_do_not():
     with pytest.raises(ValueError, match=r"row 36 is row 29 of X but row 0 of y"):
         check_same_rows(X=kept, y=numbers[::-1])
     check_same_rows(X=kept, y=numbers.set_axis(np.arange(N) + 8))  # other numbers: those of another table
-    check_same_rows(X=pd.DataFrame(X), y=pd.Series(Y)[::-1])
+    for default in (range(N), range(1, N + 1)):
+        check_same_rows(X=pd.DataFrame(X, index=default), y=pd.Series(Y, index=default)[::-1])
     drawn = pd.DataFrame(X).iloc[ORDER]
     check_same_rows(X=drawn, y=pd.Series(Y))
     with pytest.raises(ValueError, match=r"y\.loc\[X\.index\]"):

@@ -350,14 +350,29 @@ def test_rounds_go_on_from_where_they_stood(algorithm):
         assert bits([end]) == bits(whole[-1:])
 
 
+def test_steps_of_the_server_that_a_file_counts_by_parameter_are_gone_on_from():
+    network, runs = two_runs()
+    schedule = Schedule((1.0, 0.9, 0.5), 2, 4, 1.0, 2, algorithm="fedadam")
+    _, half, end = train_together(network, runs, schedule, "native")
+    by_parameter = []
+    for trained in half.stands:
+        memory = trained.state.memory
+        server = memory.server | {"steps": np.full(network.layout.size, memory.server["steps"])}
+        state = replace(trained.state, memory=replace(memory, server=server))
+        by_parameter.append(replace(trained, state=state))
+    (*_, found) = train_together(network, runs, schedule, "native", resume=replace(half, stands=tuple(by_parameter)))
+    assert bits([found]) == bits([end])
+
+
 @pytest.mark.parametrize("algorithm", IN_C)
 def test_calls_may_end_anywhere(algorithm, monkeypatch):
     network, runs = two_runs()
     whole = bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm))
     monkeypatch.setattr(native, "SECONDS", 0.0)  # every call ends with its first block
     assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
-    monkeypatch.setattr(native, "BLOCK_BYTES", 1)  # of two clients; and one round is begun a call
-    assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
+    for n_bytes in (1, 60_000):  # of two clients; and one round is begun a call, or two to ten
+        monkeypatch.setattr(native, "BLOCK_BYTES", n_bytes)
+        assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
 
 
 @pytest.mark.parametrize("algorithm", IN_C)

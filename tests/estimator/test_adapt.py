@@ -7,9 +7,11 @@ from math import ceil
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
 from skfdrmfl import FDRMFLTransformer, OutsideDomainWarning, stack_modalities
+from skfdrmfl.method.corrections import corrections
 from skfdrmfl.method.reading import reached_by, shifted
 
 rng = np.random.default_rng(7)
@@ -124,6 +126,17 @@ def test_the_model_that_is_adapted_stays_as_it_is(model):
     assert_array_equal(model.domain(X)["T2"], domain["T2"])
     assert adapted is not model and not hasattr(model, "adapted_")
     assert adapted.get_params() == model.get_params()
+
+
+def test_heads_are_ridges_of_penalties_that_fall_tenfold_and_err_by_each_row_as_if_it_had_been_left_out():
+    rng = np.random.default_rng(0)
+    scores, off = rng.standard_normal((9, 3)), rng.standard_normal((9, 2))
+    found = corrections(off, np.zeros_like(off), scores, ["head"])
+    for penalty, head in zip((100, 10, 1, 0.1, 0.01), found, strict=True):
+        assert_allclose(head.weights, Ridge(penalty * 9).fit(scores, off).coef_.T, rtol=1e-9)
+        for i, kept in enumerate(~np.eye(9, dtype=bool)):
+            without = Ridge(penalty * 9).fit(scores[kept], off[kept])
+            assert_allclose(head.errors[i], off[i] - without.predict(scores[i : i + 1])[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind, how", [("model", "auto"), ("model", "head"), ("mixture", "input")])

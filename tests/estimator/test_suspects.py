@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from wire import Processes, Wire, fit_over, rows_of
 
 from skfdrmfl import FDRMFLTransformer, SuspectRowsWarning
@@ -13,8 +13,9 @@ from skfdrmfl.clients.client_data import Client, ClientData
 from skfdrmfl.common.arrays import SLAB_ROWS
 from skfdrmfl.datasets import load_tecator
 from skfdrmfl.diagnosis.suspect_table import is_alarming
+from skfdrmfl.method.seen_rows import Seen
 from skfdrmfl.protocol.door import Block
-from skfdrmfl.protocol.queries.suspects import RobustMoments, _some, most_sent
+from skfdrmfl.protocol.queries.suspects import CenterTotals, RobustMoments, _some, first_look, most_sent
 from skfdrmfl.site.site_data import site_of
 from skfdrmfl.views.base import FEWEST_SMOOTH
 
@@ -219,6 +220,26 @@ def test_a_fit_that_drops_exchanged_y_errs_as_one_without_them():
         for rows, suspects in ((train, "drop"), (clean, "ignore"))
     ]
     assert errors[0] < 1.05 * errors[1]
+
+
+def test_the_first_spread_is_that_within_clients_and_of_their_medians():
+    """Two clients of normal rows: of 30 rows around 9 with deviation 2, of 10 around 5 with deviation 1."""
+    n, middle, deviation = np.array([30.0, 10.0]), np.array([9.0, 5.0]), 0.6745 * np.array([2.0, 1.0])
+    sums = [np.full(2, n @ values) for values in (middle, middle**2, deviation)]
+    look = first_look(CenterTotals(40.0, np.full(2, 40.0), *sums, np.array([38.0])), [1])
+    within, between = (0.75 * 2.0 + 0.25 * 1.0) ** 2, 0.75 * 1.0**2 + 0.25 * 3.0**2
+    for center, spread in ((look.blocks[0].center, look.blocks[0].spread), (look.y_center, look.y_scale)):
+        assert_allclose(center, 8.0)
+        assert_allclose(spread, np.sqrt(within + between))
+
+
+@pytest.mark.parametrize("p", [19, 20])
+def test_of_20_columns_on_rows_have_a_shape(p):
+    table = spectra(n=5, p=p)[0]
+    seen = Seen.of(table, np.zeros((5, 1)), [p])
+    assert (seen.shapes != 0).any() == (p >= FEWEST_SMOOTH)
+    totals = CenterTotals(5.0, *np.ones((4, p + 1)), np.ones(1))
+    assert first_look(totals, [p]).blocks[0].smooth == (p >= FEWEST_SMOOTH)
 
 
 def test_codes_of_categories_and_two_classes_are_not_looked_at():

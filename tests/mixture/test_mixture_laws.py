@@ -18,6 +18,7 @@ from skfdrmfl.engines import native
 from skfdrmfl.fit.mixture import MixtureFitting
 from skfdrmfl.method.evaluate import evaluate
 from skfdrmfl.mixture.members import MemberTable
+from skfdrmfl.mixture.scores import _widest
 from skfdrmfl.mixture.weights import mixture_weights
 from skfdrmfl.protocol.queries.members import MemberErrors
 
@@ -242,6 +243,13 @@ def test_more_components_than_directions_are_zeros_at_the_end():
     assert z.shape == (60, 9)
     assert np.linalg.matrix_rank(z, tol=1e-8) == (z.std(0) > 1e-8).sum() <= 5
     assert (z[:, 5:] == 0).all()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_what_is_rounding_beside_the_widest_direction_is_none_of_z(unit):
+    variance = unit * np.diag([4.0, 1e-15, 1.0])
+    directions = _widest(variance, np.zeros((3, 1)), 3)
+    assert_allclose(np.abs(directions), [[1, 0], [0, 0], [0, 1]], atol=1e-9)
 
 
 @pytest.mark.parametrize("q", [1, 2])

@@ -1,5 +1,7 @@
 """What encoders and linear members are fitted on follows from sums by fold, as from the very rows that a fold keeps."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from helpers import simulate
@@ -10,6 +12,7 @@ from sklearn.linear_model import Ridge
 
 from skfdrmfl.data.held_out import EVERYTHING
 from skfdrmfl.data.transforms import BlockSpectrum, TableTransform
+from skfdrmfl.fit.mixture import most_of_sums
 from skfdrmfl.mixture.linear import PENALTIES, linear_members
 from skfdrmfl.mixture.moments import Moments
 from skfdrmfl.mixture.sums import PARTS_OF_VIEW
@@ -94,6 +97,28 @@ def test_a_folds_standardisation_has_mean_zero_and_variance_one_over_the_rows_th
         assert_allclose(z.std(0), 1.0, atol=1e-7)
 
 
+@pytest.mark.parametrize("holed", [False, True])
+def test_a_modality_that_stands_on_all_of_its_axes_is_whitened_and_fitted_as_its_columns_are(monkeypatch, holed):
+    """The principal axes of what has been turned are the same, and so is a ridge whose columns have one unit."""
+    x = X + np.random.default_rng(1).standard_normal(X.shape)  # so that no axis is so short that each gets its own unit
+    federation = federation_of(x, Y, present=lacking() if holed else None)
+    narrow, _, _ = asked(federation, smooth=())
+    for module in ("mixture.sums", "protocol.queries.whitening"):
+        monkeypatch.setattr(f"skfdrmfl.{module}.MAX_EXACT_COLUMNS", 20)
+    monkeypatch.setattr("skfdrmfl.protocol.queries.whitening.RANGE_DIMENSIONS", 24)
+    turned, _, _ = asked(federation, smooth=())
+    assert turned.table.blocks["nir"].projection is not None
+    both = narrow, turned
+    tables = (of.transforms("raw", dict.fromkeys(COLUMNS, "whiten"), SHRINKAGE, range(6)) for of in both)
+    for a, b in zip(*tables, strict=True):
+        up_to_sign(a.apply(x, np.dtype(float)), b.apply(x, np.dtype(float)), 1e-6)
+    predictions = []
+    for of in both:
+        (ridge,) = (m for m in linear_members({None: of}, ["raw"]) if m.name == "ridge raw")
+        predictions.append(of.table.apply(x, np.dtype(float)) @ ridge.coefficients + ridge.intercept[:, None])
+    assert_allclose(*predictions, atol=1e-6)
+
+
 def test_columns_that_are_to_stay_stay_and_constant_ones_say_nothing():
     x = X.copy()
     x[:, [3, 25]] = 7.0
@@ -131,10 +156,19 @@ def test_views_are_there_where_there_are_20_columns_and_neighbours_correlate(col
     assert len({m["view"] for m in model.members_[1:]}) == (views if is_smooth else 1)
 
 
+@pytest.mark.parametrize("columns", [20, 19])
+def test_views_are_among_what_is_sent_at_most_where_they_may_be_there(columns):
+    reading = SimpleNamespace(modalities={"x": np.arange(columns)}, categories={}, n_outputs=1)
+    with_views, without = (most_of_sums(make(pretreatment=how), reading) for how in ("auto", None))
+    assert (with_views > without) == (columns == 20)
+
+
 def test_columns_that_do_not_vary_and_few_are_no_series():
     for x in (np.ones((9, 3)), np.arange(9.0)[:, None]):
-        _, found = fit_series(simulate(x), {"x": Block(np.arange(x.shape[1]))}, {"x": "standardize"}, ["x"], EVERYTHING)
+        blocks = {"x": Block(np.arange(x.shape[1]))}
+        transforms, found = fit_series(simulate(x), blocks, {"x": "standardize"}, ["x"], EVERYTHING)
         assert found == {"x": 0.0}
+        assert (transforms["x"].tail > 0) == (x.std() > 0)
 
 
 @pytest.mark.sampled(2)

@@ -5,7 +5,7 @@ from math import cos, pi
 import numpy as np
 import pytest
 import torch
-from helpers import federate, make_network, make_run, normal, recorded, train_together
+from helpers import federate, make_network, make_run, normal, recorded, start_of, train_together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +14,10 @@ from skfdrmfl.engines.rows import Run, stack
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.algorithm_state import AlgorithmState
 from skfdrmfl.protocol.plan import Schedule, Start, cosine_decay
+from skfdrmfl.protocol.replicas import Members
 from skfdrmfl.server.aggregation.aggregates import Average
 from skfdrmfl.server.rounds import squared_distances
-from skfdrmfl.server.trained import ServerState, advance, invite
+from skfdrmfl.server.trained import ServerState, Trained, advance, invite
 
 
 def exact(value, expected, rtol=1e-10, atol=1e-12):
@@ -178,6 +179,14 @@ def test_rounds_can_be_interrupted_and_continued(participation):
             exact(mine.state.weights, theirs.state.weights)
             np.testing.assert_allclose(mine.losses, theirs.losses, rtol=1e-9, equal_nan=True)
             assert mine.state.round_index == theirs.state.round_index
+
+
+def test_what_a_round_reports_is_numbered_from_one_and_before_the_first_there_is_none():
+    network = make_network((3,))
+    run, schedule = make_run(network, [5, 3]), Schedule((1.0, 1.0), 1, 4, 1.0, 2)
+    members = Members(np.arange(2), run.seed, run.settings, np.array([5, 3]))
+    assert Trained.begin(start_of(run), members, schedule).numbers() == {"round": 0}
+    assert [after.stands[0].numbers()["round"] for after in train_together(network, [run], schedule, "torch")] == [1, 2]
 
 
 # ------------------------------------------------------------------------------------------- divergence
