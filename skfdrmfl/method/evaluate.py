@@ -7,6 +7,8 @@ evaluates all others. So are the derivatives of predictions by rows, where pooli
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from math import sqrt
 from typing import cast
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Present
 from skfdrmfl.common.late_torch import Tensor, torch
+from skfdrmfl.data.transforms import TableTransform
 from skfdrmfl.method.fusion import N_QUERIES, AttentionFusion, ConcatFusion, Fusion, GatedFusion, MeanFusion
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
@@ -21,12 +24,15 @@ from skfdrmfl.method.network import Network
 Pool = Callable[[Arrays, Float, Present | None], Float]
 
 
-def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None = None) -> tuple[Float, Float]:
+def evaluate(
+    network: Network, arrays: Arrays, x: Float, present: Present | None = None, *, begun: bool = False
+) -> tuple[Float, Float]:
     """Return Z (n, c) and standardised y_hat (n, q) of encoder inputs x (n, columns), in float64.
 
-    `present` (n, M) says which modalities each row has, None that every row has all.
+    `present` (n, M) says which modalities each row has, None that every row has all. If `begun`, x are what
+    `first_products` returns, of a network that `is_dense`.
     """
-    forward = _dense if is_dense(network) else _defined
+    forward = partial(_dense, begun=begun) if is_dense(network) else _defined
     if len(x) <= SLAB_ROWS:
         return forward(network, arrays, x, present)
     z, y_hat = np.empty((len(x), network.n_components)), np.empty((len(x), network.n_outputs))
@@ -34,6 +40,15 @@ def evaluate(network: Network, arrays: Arrays, x: Float, present: Present | None
         slab = slice(i, i + SLAB_ROWS)
         z[slab], y_hat[slab] = forward(network, arrays, x[slab], None if present is None else present[slab])
     return z, y_hat
+
+
+def first_products(network: Network, arrays: Arrays, table: TableTransform) -> TableTransform:
+    """Return the columns of a table to the products of encoder inputs with the weights of each first layer.
+
+    Of many rows they take one product with a matrix (p, u), not one (p, r) and one (r, u) after it.
+    """
+    firsts = {name: arrays[encoder.first_weight].T for name, encoder in network.encoders.items()}
+    return replace(table, blocks={name: block.followed_by(firsts[name]) for name, block in table.blocks.items()})
 
 
 def is_dense(network: Network) -> bool:
@@ -58,32 +73,43 @@ def _defined(network: Network, arrays: Arrays, x: Float, present: Present | None
 # ------------------------------------------------------------------------------------------ the copy in numpy
 
 
-def _dense(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
-    """Return Z and y_hat of some rows by dense layers in numpy."""
+def _dense(
+    network: Network, arrays: Arrays, x: Float, present: Present | None, *, begun: bool = False
+) -> tuple[Float, Float]:
+    """Return Z and y_hat of some rows by dense layers in numpy; `begun` as in `_layers`."""
     rows = x.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
-        mu = _codes(network, arrays, rows, present)
+        mu = _codes(network, arrays, rows, present, begun=begun)
         z = _layers(network.mixer, arrays, POOLS[type(network.fusion)](arrays, mu, present))
         return z, _layers(network.head, arrays, z)
 
 
-def _codes(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
-    """Return the codes (B, M, d) of rows, zeros of modalities that they lack."""
+def _codes(network: Network, arrays: Arrays, x: Float, present: Present | None, *, begun: bool = False) -> Float:
+    """Return the codes (B, M, d) of rows, zeros of modalities that they lack; `begun` as in `_layers`."""
     encoders = cast(dict[str, MLP], network.encoders)
-    mu = np.stack([_layers(e, arrays, x[:, network.columns[name]]) for name, e in encoders.items()], 1)
+    columns = network.columns
+    if begun:
+        stops = np.cumsum([len(arrays[e.first_weight]) for e in encoders.values()]).tolist()
+        columns = dict(zip(encoders, map(slice, [0, *stops], stops), strict=False))
+    mu = np.stack([_layers(e, arrays, x[:, columns[name]], begun=begun) for name, e in encoders.items()], 1)
     return mu if present is None else np.where(present[:, :, None], mu, 0.0)
 
 
-def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
-    """Return what dense layers make of rows x (B, n_inputs): `MLP.forward`."""
+def _layers(part: MLP, arrays: Arrays, x: Float, *, begun: bool = False) -> Float:
+    """Return what dense layers make of rows x (B, n_inputs): `MLP.forward`.
+
+    If `begun`, x are the products (B, .) of rows with the first layer's weights.
+    """
     a = x
     skipped: Float | float = 0.0
     for i, (weight, bias) in enumerate(part.layers):
-        a = a @ arrays[weight].T + arrays[bias][:, 0]
+        a = (a if begun and i == 0 else a @ arrays[weight].T) + arrays[bias][:, 0]
         if i == 0 and part.skip:
             a, skipped = a[:, : part.hidden[0]], a[:, part.hidden[0] :]
         if i < len(part.hidden):
-            a = a / (1.0 + np.exp(-a))  # silu
+            gate = np.exp(-a)
+            gate += 1.0
+            a = np.divide(a, gate, out=gate)  # silu
     return a + skipped
 
 

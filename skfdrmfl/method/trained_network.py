@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skfdrmfl.common.arrays import Arrays, Float, Indices, Present, slabs
+from skfdrmfl.common.arrays import SLAB_ROWS, Arrays, Float, Indices, Present, slabs
 from skfdrmfl.data.transforms import TableTransform
-from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.evaluate import evaluate, first_products, is_dense
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
 
@@ -25,9 +25,14 @@ class TrainedNetwork:
     arrays: Arrays
 
     def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
-        """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""
+        """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table.
+
+        Of more than a slab of rows the last bits may be others than those of fewer.
+        """
+        begun = len(table) > SLAB_ROWS and is_dense(self.network)
+        reading = first_products(self.network, self.arrays, self.table) if begun else self.table
         parts = [
-            evaluate(self.network, self.arrays, self.table.apply(table[slab], EXACT, present=there), there)
+            evaluate(self.network, self.arrays, reading.apply(table[slab], EXACT, present=there), there, begun=begun)
             for slab in slabs(max(1, len(table)))
             for there in [None if present is None else present[slab]]
         ]
