@@ -39,7 +39,7 @@ def row_products(rows: Float, matrix: Float) -> Float:
         return rows @ matrix
     out = np.empty((n, matrix.shape[1]))
     n_whole = n - n % BLOCK_ROWS
-    for slab in slabs(n_whole, 16 * BLOCK_ROWS):
+    for slab in slabs(n_whole, 32 * BLOCK_ROWS):
         blocks = np.ascontiguousarray(rows[slab], dtype=np.float64).reshape(-1, BLOCK_ROWS, p)
         out[slab] = np.matmul(blocks, matrix).reshape(-1, matrix.shape[1])
     if n_whole < n:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -59,6 +59,10 @@ class BlockTransform:
         centred = (block if self.view is None else self.view.apply(block)) - self.mean
         centred /= self.scale
         return centred if self.projection is None else row_products(centred, self.projection)
+
+    def followed_by(self, matrix: Float) -> BlockTransform:
+        """Return the transformation to outputs times a matrix (r, u), which is one product as well."""
+        return replace(self, projection=matrix if self.projection is None else row_products(self.projection, matrix))
 
     def slopes(self, rows: Float, gradients: Float) -> Float:
         """Return derivatives (n, ..., p) by the columns of `rows` (n, p), given those (n, ..., r) by the outputs."""

@@ -80,7 +80,7 @@ def far_rows(fitted: Fitted, table: NDArray, present: Present | None) -> NDArray
     far = _FAR.get(fitted.domain)
     if far is None:
         far = _FAR[fitted.domain] = fitted.domain.limits(FAR_LEVEL).far
-    return np.flatnonzero((fitted.domain.distances(fitted.as_read(table), present) > far).any((1, 2)))
+    return np.flatnonzero(fitted.domain.beyond(fitted.as_read(table), present, far))
 
 
 def intervals(

@@ -40,6 +40,8 @@ Y_EDGES: Float = np.linspace(-16.0, 16.0, 321)
 FAR, FAR_LEVEL = 10.0, 0.99
 # Rows whose columns are looked at together, in so many steps; deviations beyond HUGE are all alike.
 N_AT_ONCE, N_REWEIGHTED, HUGE = 256, 20, 1e100
+# Of a limit, below which a bound holds whatever the axes' last bits are.
+SAFE = 0.99
 T2, Q = range(2)
 
 
@@ -68,32 +70,54 @@ class BlockDomain:
 
     def _standardised(self, rows: Float) -> Float:
         """Return z (n, p) of rows (n, columns)."""
-        z = (rows if self.view is None else self.view.apply(rows)) - self.mean
-        z /= self.scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (rows if self.view is None else self.view.apply(rows)) - self.mean
+            z /= self.scale
         return z
 
     def scores(self, rows: Float) -> tuple[Float, Float]:
         """Return V'z (n, k) and z - V V'z (n, p) of rows (n, columns)."""
+        return self._scores(self._standardised(rows))
+
+    def _scores(self, z: Float) -> tuple[Float, Float]:
+        """Return `scores` of z (n, p), which is overwritten."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is far out
-            z = self._standardised(rows)
             scores = z @ self.axes
             z -= scores @ self.axes.T
             return scores, z
 
     def distances(self, rows: Float) -> Float:
         """Return T2 and Q (n, 2)."""
-        found = np.empty((len(rows), 2))
+        return self._distances(self._standardised(rows))
+
+    def _distances(self, z: Float) -> Float:
+        """Return `distances` of z (n, p), which is overwritten."""
+        found = np.empty((len(z), 2))
         with np.errstate(over="ignore", invalid="ignore"):
             if self.is_complete:
-                scores, left = self._standardised(rows) @ self.axes, np.zeros((len(rows), 0))
+                scores, left = z @ self.axes, np.zeros((len(z), 0))
             else:
-                scores, left = self.scores(rows)
+                scores, left = self._scores(z)
             np.square(scores, out=scores)
             scores /= self.variances
             scores.sum(1, out=found[:, T2])
             np.einsum("np,np->n", left, left, out=found[:, Q])
         found[np.isnan(found).any(1)] = np.inf
         return found
+
+    def beyond(self, rows: Float, limits: Float) -> NDArray[np.bool_]:
+        """Return which rows (n,) have T2 or Q beyond `limits` (2,).
+
+        T2 is at most |z|^2 / min(lambda), Q at most |z|^2: rows that are short enough take no product with axes.
+        """
+        z = self._standardised(rows)
+        reach = np.inf if self.is_complete else limits[Q]
+        if len(self.variances):
+            reach = min(reach, limits[T2] * self.variances.min())
+        with np.errstate(over="ignore", invalid="ignore"):
+            maybe = ~(np.einsum("np,np->n", z, z) <= SAFE * reach)
+        maybe[maybe] = (self._distances(z[maybe]) > limits).any(1)
+        return maybe
 
     def standing_out(self, rows: Float) -> Float:
         """Return how far columns (n, p) of rows are from where the others put them.
@@ -220,6 +244,16 @@ class Domain:
                 if len(self.columns[name]):
                     out[slab, m] = block.distances(columns_of(table[slab], self.columns[name]))
         return out if present is None else np.where(present[:, :, None], out, 0.0)
+
+    def beyond(self, table: NDArray, present: Present | None, limits: Float) -> NDArray[np.bool_]:
+        """Return which rows (n,) lie beyond limits (M, 2) of T2 or Q, in a modality that they have."""
+        out = np.zeros(len(table), dtype=bool)
+        for slab in slabs(len(table), SLAB_ROWS):
+            for m, (name, block) in enumerate(self.blocks.items()):
+                if len(self.columns[name]):
+                    found = block.beyond(columns_of(table[slab], self.columns[name]), limits[m])
+                    out[slab] |= found if present is None else found & present[slab, m]
+        return out
 
     def unseen(self, table: NDArray) -> NDArray[np.bool_]:
         """Return which of the `discrete` columns (n, columns) hold a label that no training row had."""

@@ -6,7 +6,7 @@ evaluates all others. So are the derivatives of predictions by rows, where pooli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import cast
 
@@ -60,30 +60,52 @@ def _defined(network: Network, arrays: Arrays, x: Float, present: Present | None
 
 def _dense(network: Network, arrays: Arrays, x: Float, present: Present | None) -> tuple[Float, Float]:
     """Return Z and y_hat of some rows by dense layers in numpy."""
-    rows = x.astype(np.float64, copy=False)
+    return after_first_layers(network, arrays, _first_products(network, arrays, x), present)
+
+
+def after_first_layers(
+    network: Network, arrays: Arrays, products: Sequence[Float], present: Present | None
+) -> tuple[Float, Float]:
+    """Return Z and y_hat of rows, given their products (B, u) with the weights of each encoder's first layer.
+
+    Of a network that `is_dense`.
+    """
     with np.errstate(over="ignore"):  # exp(-a) of a gate that is shut
-        mu = _codes(network, arrays, rows, present)
+        mu = _codes(network, arrays, products, present)
         z = _layers(network.mixer, arrays, POOLS[type(network.fusion)](arrays, mu, present))
         return z, _layers(network.head, arrays, z)
 
 
-def _codes(network: Network, arrays: Arrays, x: Float, present: Present | None) -> Float:
-    """Return the codes (B, M, d) of rows, zeros of modalities that they lack."""
+def _first_products(network: Network, arrays: Arrays, x: Float) -> list[Float]:
+    """Return the products (B, u) of encoder inputs with the weights of each first layer."""
+    rows = x.astype(np.float64, copy=False)
     encoders = cast(dict[str, MLP], network.encoders)
-    mu = np.stack([_layers(e, arrays, x[:, network.columns[name]]) for name, e in encoders.items()], 1)
+    return [row_products(rows[:, network.columns[name]], arrays[e.first_weight].T) for name, e in encoders.items()]
+
+
+def _codes(network: Network, arrays: Arrays, products: Sequence[Float], present: Present | None) -> Float:
+    """Return the codes (B, M, d) of rows, zeros of modalities that they lack; `products` as in `after_first_layers`."""
+    encoders = cast(dict[str, MLP], network.encoders)
+    mu = np.stack([_after_first(e, arrays, a) for e, a in zip(encoders.values(), products, strict=True)], 1)
     return mu if present is None else np.where(present[:, :, None], mu, 0.0)
 
 
 def _layers(part: MLP, arrays: Arrays, x: Float) -> Float:
     """Return what dense layers make of rows x (B, n_inputs): `MLP.forward`."""
-    a = x
+    return _after_first(part, arrays, row_products(x, arrays[part.first_weight].T))
+
+
+def _after_first(part: MLP, arrays: Arrays, a: Float) -> Float:
+    """Return what dense layers make of rows, given their products a (B, u) with the weights of the first."""
     skipped: Float | float = 0.0
     for i, (weight, bias) in enumerate(part.layers):
-        a = row_products(a, arrays[weight].T) + arrays[bias][:, 0]
+        a = (row_products(a, arrays[weight].T) if i else a) + arrays[bias][:, 0]
         if i == 0 and part.skip:
             a, skipped = a[:, : part.hidden[0]], a[:, part.hidden[0] :]
         if i < len(part.hidden):
-            a = a / (1.0 + np.exp(-a))  # silu
+            gate = np.exp(-a)
+            gate += 1.0
+            a = np.divide(a, gate, out=gate)  # silu
     return a + skipped
 
 
@@ -96,7 +118,7 @@ def first_slopes(network: Network, arrays: Arrays, x: Float, present: Present | 
     with np.errstate(over="ignore"):
         encoders = cast(dict[str, MLP], network.encoders)
         if network.head.hidden:
-            mu = _codes(network, arrays, x, present)
+            mu = _codes(network, arrays, _first_products(network, arrays, x), present)
             pooled = POOLS[type(network.fusion)](arrays, mu, present)
             z = _layers(network.mixer, arrays, pooled)
         else:  # what is linear in the codes has the same slopes everywhere

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from skfdrmfl.common.arrays import Arrays, Float, Indices, Present, slabs
 from skfdrmfl.data.transforms import TableTransform
-from skfdrmfl.method.evaluate import evaluate
+from skfdrmfl.method.evaluate import after_first_layers, evaluate, is_dense
+from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.network import Network
 from skfdrmfl.method.sensitivity import is_linear, jacobians
 
@@ -27,12 +30,32 @@ class TrainedNetwork:
     def evaluate(self, table: Float, present: Present | None) -> tuple[Float, Float]:
         """Return Z (n, c) and standardised y_hat (n, q) of the rows of a table."""
         parts = [
-            evaluate(self.network, self.arrays, self.table.apply(table[slab], EXACT, present=there), there)
-            for slab in slabs(max(1, len(table)))
-            for there in [None if present is None else present[slab]]
+            self._of_slab(table[slab], None if present is None else present[slab]) for slab in slabs(max(1, len(table)))
         ]
         z, y_hat = zip(*parts, strict=True)
         return (z[0], y_hat[0]) if len(parts) == 1 else (np.concatenate(z), np.concatenate(y_hat))
+
+    def _of_slab(self, rows: Float, present: Present | None) -> tuple[Float, Float]:
+        """Return Z and y_hat of some rows, dense layers taking up where the transformation ends."""
+        if not is_dense(self.network):
+            return evaluate(self.network, self.arrays, self.table.apply(rows, EXACT, present=present), present)
+        first = self._to_first_products()
+        products = np.split(first.apply(rows, EXACT, present=present), np.cumsum([*first.widths.values()])[:-1], axis=1)
+        return after_first_layers(self.network, self.arrays, products, present)
+
+    def _to_first_products(self) -> TableTransform:
+        """Return the transformation of the table to the products with the weights of each encoder's first layer.
+
+        A row takes one product with a matrix (p, u), where whitening and the layer after it take two.
+        """
+        if self not in _FIRST_PRODUCTS:
+            encoders = cast(dict[str, MLP], self.network.encoders)
+            blocks = {
+                name: block.followed_by(self.arrays[encoders[name].first_weight].T)
+                for name, block in self.table.blocks.items()
+            }
+            _FIRST_PRODUCTS[self] = replace(self.table, blocks=blocks)
+        return _FIRST_PRODUCTS[self]
 
     def jacobians(self, table: Float, present: Present | None) -> Iterator[Float]:
         """Yield the derivatives (rows, q, n_features) of y_hat by the columns of the table, a slab at a time.
@@ -57,3 +80,7 @@ class TrainedNetwork:
             for name, encoder in self.network.encoders.items()
         ]
         return np.sort(np.concatenate(used))
+
+
+# What rows are multiplied by, of each network that has been evaluated; no part of a saved model.
+_FIRST_PRODUCTS: WeakKeyDictionary[TrainedNetwork, TableTransform] = WeakKeyDictionary()

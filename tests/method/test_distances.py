@@ -81,6 +81,33 @@ def test_no_training_row_is_far_outside_however_far_out_it_is():
     assert (domain.distances(1e3 * x[7:8], None)[0] > domain.limits(0.99).far).any()
 
 
+@pytest.mark.parametrize("n_axes", [None, 2, 0], ids=["complete", "two axes", "none"])
+def test_rows_beyond_limits_are_those_whose_distances_are(n_axes):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 4)) @ np.diag([3.0, 2.0, 1.0, 0.5])
+    block = domain_of(x, n_axes)
+    directions = np.concatenate((block.axes.T, rng.standard_normal((200, 4))))
+    far = np.concatenate([block.mean + size * directions for size in np.geomspace(0.01, 100.0, 25)])
+    odd = np.full((2, 4), [[np.nan], [np.inf]])
+    rows = np.concatenate((x, far, odd, [[1e200, 0.0, 0.0, 0.0]]))
+    domain = with_rows(block, x)
+    for limits in (domain.limits(LEVEL).usual, domain.limits(LEVEL).far, np.zeros((1, 2))):
+        expected = (domain.distances(rows, None) > limits).any((1, 2))
+        assert expected.any() and (not limits.any() or not expected.all())
+        np.testing.assert_array_equal(domain.beyond(rows, None, limits), expected)
+        lacking = np.zeros((len(rows), 1), dtype=bool)
+        assert not domain.beyond(rows, lacking, limits).any()
+
+
+def test_rows_near_the_mean_take_no_product_with_axes(monkeypatch):
+    x = np.random.default_rng(0).standard_normal((60, 4))
+    domain, asked = with_rows(domain_of(x), x), []
+    exact = BlockDomain._distances
+    monkeypatch.setattr(BlockDomain, "_distances", lambda self, z: asked.append(len(z)) or exact(self, z))
+    domain.beyond(np.concatenate((x, 1e3 * x[:1])), None, domain.limits(0.99).far)
+    assert asked == [1]
+
+
 @pytest.mark.parametrize("shrinkage", [0.0, 2e-4, 0.3])
 def test_the_axes_are_those_before_whitening_whatever_the_shrinkage(shrinkage):
     x = np.random.default_rng(0).standard_normal((60, 5)) @ np.diag([5.0, 3.0, 1.0, 0.3, 1e-2])
