@@ -289,6 +289,18 @@ def test_a_wide_block_of_low_rank_is_whitened_on_its_exact_axes(factor):
     np.testing.assert_allclose(np.sort(z.var(0))[::-1][:4], np.sort(expected.var(0))[::-1][:4], rtol=1e-9)
 
 
+@pytest.mark.parametrize("condition", [1.0, 1e4, 1e7, 1e9, 1e14, np.inf])
+def test_columns_are_made_orthonormal_however_near_to_dependent_they_are(condition):
+    rng = np.random.default_rng(0)
+    columns = np.linalg.qr(rng.standard_normal((300, 8)))[0] @ np.diag(
+        np.append(np.geomspace(1, 1e-3, 7), 1 / condition)
+    )
+    columns = columns @ np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    q, r = preprocessing._orthonormal(columns)
+    np.testing.assert_allclose(q.T @ q, np.eye(8), atol=1e-14)
+    np.testing.assert_allclose(q @ r, columns, atol=1e-14)
+
+
 @pytest.mark.usefixtures("narrow_limit")
 @pytest.mark.parametrize("few", [6, 12])
 def test_the_axes_of_a_wide_block_are_exact_in_spite_of_noise_of_which_few_directions_are_asked(monkeypatch, few):
