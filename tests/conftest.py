@@ -10,24 +10,31 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures without a screen
 
-import native_builds
 import pytest
-from hypothesis import settings
-from hypothesis.internal.conjecture import providers
-
-native_builds.register()
-
-# Hypothesis would read every file of the package for numbers to try: a second in each process, and examples would then
-# depend on what else has been imported, "deterministic" or not.
-providers._get_local_constants = lambda: providers._local_constants
-
-# "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
-settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=15)
-settings.register_profile("explore", derandomize=False, deadline=None, max_examples=500, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
 
 # Collecting makes a million objects that stay: searching them for garbage again and again took a quarter of its time.
 gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    """Prepare a process that runs tests. One that hands them out to others would import for seconds, before they do."""
+    if session.config.pluginmanager.hasplugin("dsession"):
+        return
+    import native_builds
+    from hypothesis import settings
+    from hypothesis.internal.conjecture import providers
+
+    native_builds.register()
+
+    # Hypothesis would read every file of the package for numbers to try: a second in each process, and examples would
+    # then depend on what else has been imported, "deterministic" or not.
+    providers._get_local_constants = lambda: providers._local_constants
+
+    # "deterministic" draws the same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones, and more.
+    settings.register_profile("deterministic", derandomize=True, database=None, deadline=None, max_examples=15)
+    settings.register_profile("explore", derandomize=False, deadline=None, max_examples=500, print_blob=True)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
 
 
 @pytest.fixture(autouse=True)

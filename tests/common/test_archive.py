@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import BaseEstimator
@@ -149,11 +149,10 @@ trees = st.recursive(
         st.builds(Point, st.floats(), inner),
         st.builds(Spec, inner, inner),
     ),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
-@settings(max_examples=settings().max_examples // 2)
 @given(trees)
 def test_a_tree_comes_back_with_its_types_and_bits(tree):
     assert same(tree, round_trip(tree))

@@ -94,6 +94,11 @@ def few_rivals(monkeypatch):
     helpers.few_rivals(monkeypatch, "mean predictor", "PCA", "PLS", "PLS, 16 components", "RidgeCV, all columns")
 
 
+@pytest.fixture
+def one_rival(monkeypatch):
+    helpers.few_rivals(monkeypatch, "mean predictor")
+
+
 @pytest.fixture(scope="module")
 def groups():
     return np.arange(N) // 2
@@ -172,7 +177,7 @@ def test_nothing_is_learned_from_the_test_rows(quick):
         assert not np.allclose(one.predicted[:, ~fold], other.predicted[:, ~fold])
 
 
-def test_who_is_trained_on_what(seen, few_rivals):
+def test_who_is_trained_on_what(seen, one_rival):
     X, y, ids = table()
     compare(X, y, ids, n_splits=2, n_seeds=2, random_state=5, transformer=Witness())
     folds = [train for train, _ in KFold(2, shuffle=True, random_state=5).split(X)]
@@ -193,7 +198,7 @@ def test_who_is_trained_on_what(seen, few_rivals):
     assert [fit["seed"] for fit in seen] == [5] * 10 + [6] * 4
 
 
-def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, few_rivals):
+def test_the_groups_of_the_training_rows_reach_the_fit_of_the_federated_transformer(seen, groups, one_rival):
     X, y, ids = table()
     names = np.array([f"sample {group}" for group in groups])
     compare(X, y, ids, groups=pd.Series(names), n_splits=2, n_seeds=1, transformer=Witness())
@@ -622,7 +627,7 @@ class Recorder(RegressorMixin, BaseEstimator):
         return np.full(len(X), 7.0)
 
 
-def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are(few_rivals):
+def test_rivals_of_ones_own_stand_before_fdrmfl_whatever_they_are(one_rival):
     X, y, ids = table()
     rivals = {
         "seven": Recorder(),

@@ -188,7 +188,8 @@ def test_each_modality_alone_and_left_out_is_the_comparison_of_those_columns():
     assert f"two alone {ratio.value:.3g} [" in found.verdict()
 
 
-def test_of_two_modalities_each_is_alone_and_one_modality_is_refused_before_any_training(seen):
+def test_of_two_modalities_each_is_alone_and_one_modality_is_refused_before_any_training(seen, monkeypatch):
+    helpers.few_rivals(monkeypatch, "mean predictor")
     X, y = table()
     two = Columns(modalities={"one": [0, 1, 2], "two": [3, 4]})
     found = compare(X, y, CLIENTS, **QUICK | {"transformer": two}, by_modality=True)
@@ -228,7 +229,8 @@ def test_p_is_that_of_scikit_learns_permutation_test_of_the_same_procedure(signa
     assert f"p = {p:.2g}" in found.verdict()
 
 
-def test_groups_exchange_their_y_whole_with_others_of_as_many_rows_and_the_same_clients(seen):
+def test_groups_exchange_their_y_whole_with_others_of_as_many_rows_and_the_same_clients(seen, monkeypatch):
+    helpers.few_rivals(monkeypatch, "mean predictor")
     clients = np.array([*"aaaaaa", *"bbbbbbb", "a", "b"])
     groups = np.array([0, 0, 1, 1, 2, 3, *[4, 4, 5, 5, 6, 6, 7], 8, 8])
     blocks = exchangeable(clients, groups)
@@ -315,6 +317,7 @@ class Picky(LinearRegression):
 
 def test_what_varies_comes_back_from_json_and_stands_in_table_page_and_picture(monkeypatch):
     helpers.undrawn(monkeypatch)
+    helpers.few_rivals(monkeypatch, "mean predictor")
     X, y = table()
     two = Columns(modalities={"one": [0, 1, 2], "two": [3, 4]})
     Y = np.c_[y, -2 * y]

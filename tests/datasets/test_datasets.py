@@ -317,7 +317,7 @@ def test_simulated_y_is_the_papers_function_of_every_tenth_entry():
 
 def test_predicting_the_mean_costs_the_variance_that_quadrature_gives():
     # Oracle: the block sums are independent normals of variance 308, 50 and 4 (how many entries are summed).
-    nodes, weights = hermegauss(40)
+    nodes, weights = hermegauss(24)
     weights = weights / weights.sum()
     image, text, vector = np.meshgrid(*(np.sqrt(n) * nodes for n in (308, 50, 4)), indexing="ij")
     weight = weights[:, None, None] * weights[:, None] * weights

@@ -1,5 +1,7 @@
 """The engines against each other, against torch.optim, and against what a federation may and may not do."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -113,15 +115,11 @@ def test_the_optimisers_bias_correction_holds_for_many_steps():
 # --------------------------------------------------------------------------------- one client, centralised
 
 
-@pytest.mark.sampled()
-@pytest.mark.parametrize("n_history", [0, 2])
-@pytest.mark.parametrize(
-    ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "torch"), ("mean", "loop")]
-)
-def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion):
+@cache
+def centralised(n_history, fusion):
+    """A network, one client, and where torch.optim's AdamW leads it."""
     network = make_network((3, 2, 2), q=2, head_hidden=(3,), fusion=fusion)
     run = make_run(network, [12], n_history=n_history, input_l1=0.05)
-    weights, _ = run_round(engine, network, [run], batch_size=4, n_epochs=3, round_index=6, rate_factor=0.5)
     rows = run.partition.rows[0]
     expected = written_out_training(
         network,
@@ -134,16 +132,27 @@ def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion
         rate=0.5 * run.settings.learning_rate,
         fusion=fusion,
     )
+    return network, run, expected
+
+
+@pytest.mark.sampled()
+@pytest.mark.parametrize("n_history", [0, 2])
+@pytest.mark.parametrize(
+    ("fusion", "engine"), [*(("concat", engine) for engine in ENGINES), ("mean", "torch"), ("mean", "loop")]
+)
+def test_one_client_is_centralised_training_with_adamw(engine, n_history, fusion):
+    network, run, expected = centralised(n_history, fusion)
+    weights, _ = run_round(engine, network, [run], batch_size=4, n_epochs=3, round_index=6, rate_factor=0.5)
     exact(weights[0], expected)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_federated_averaging_is_centralised_training_of_each_client_then_the_mean_by_rows(engine):
+@cache
+def averaged():
+    """A network, clients, and where each round leads them: AdamW for each by itself, then the mean by rows."""
     network = make_network((3, 2))
     sizes = (8, 4, 12)
     run = make_run(network, sizes)
-    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1, n_epochs=2)
-    w, history = run.start.weights, []
+    w, history, models = run.start.weights, [], []
     for t, factor in enumerate((1.0, 0.6)):
         total = torch.zeros_like(w)
         for k, rows in enumerate(run.partition.rows):
@@ -159,7 +168,16 @@ def test_federated_averaging_is_centralised_training_of_each_client_then_the_mea
             )
             total += local * len(rows) / sum(sizes)
         history, w = [w], total
-        exact(records[t].state.weights[0], w)
+        models.append(w)
+    return network, run, models
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_federated_averaging_is_centralised_training_of_each_client_then_the_mean_by_rows(engine):
+    network, run, models = averaged()
+    records = trained(network, [run], engine, rate_factors=(1.0, 0.6), history_size=1, n_epochs=2)
+    for record, expected in zip(records, models, strict=True):
+        exact(record.state.weights[0], expected)
 
 
 @pytest.mark.sampled()

@@ -234,7 +234,7 @@ class Counting(Wire):
 @pytest.mark.parametrize(
     ("parameters", "networks"),
     [
-        pytest.param(MIXED, 2, id="two of one shape"),
+        pytest.param(TWO, 2, id="two of one shape"),
         pytest.param(MIXED, ALL, id="all", marks=SLOW),
         pytest.param({"algorithm": "fedsgd"}, 1, id="fedsgd", marks=SLOW),
         pytest.param({"algorithm": "scaffold", "participation": 0.5, "n_rounds": 6}, 1, id="scaffold, participation"),
@@ -318,7 +318,7 @@ def test_what_is_shown_before_anything_is_asked_is_the_most_and_what_is_shown_th
 
 
 def test_no_more_crosses_upwards_than_is_counted_and_half_a_kilobyte_a_message():
-    model, wire = there(MIXED)
+    model, wire = there(TWO | FEW)
     label_of = {address: site._rows.label for address, site in wire.sites.items()}
     for row in model.federation_log_.by_client():
         came = [
