@@ -41,7 +41,7 @@ class HeldOutRows:
             partners = np.roll(partition.joined, -1)
             last = np.cumsum(sizes) - 1
             partners[last] = partition.joined[last - sizes + 1]  # each client's last row goes with its first
-            n_slots = -(-len(partners) // LANES) * LANES
+            n_slots = -(-len(partners) // LANES) * LANES  # Bits: see docs/maintainers.md, "lanes".
             slots, others = (
                 torch.as_tensor(np.resize(numbers, n_slots), device=device) for numbers in (partition.joined, partners)
             )
