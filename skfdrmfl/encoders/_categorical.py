@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Arrays
 from skfdrmfl.common.late_torch import Tensor, torch
+from skfdrmfl.common.tree import registered
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views, part_name
@@ -19,6 +20,7 @@ from skfdrmfl.method.parts import GAIN, FeaturePart, Part, Views, part_name
 EMBEDDING_DIM = 8
 
 
+@registered
 @dataclass(eq=False, repr=False)
 class CategoricalEncoder(Encoder):
     """Encoder of categories: each category of a column has a vector, and the code is an affine map of a row's vectors.

@@ -12,6 +12,7 @@ import numpy as np
 
 from skfdrmfl.common.arrays import Indices
 from skfdrmfl.common.late_torch import Tensor, torch
+from skfdrmfl.common.tree import registered
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive, check_shape
 from skfdrmfl.method.parts import FeaturePart, Views, part_name
 
@@ -56,6 +57,7 @@ class _Convolutions(Encoder):
         return ConvPart(part_name(name), shape, channels, kernel, stride, modality_dim, skip=bool(self.skip))
 
 
+@registered
 class Conv1DEncoder(_Convolutions):
     """Encoder of series, such as spectra or sensors' signals, by convolutions beside a linear skip.
 
@@ -80,6 +82,7 @@ class Conv1DEncoder(_Convolutions):
     _axes: ClassVar[tuple[str, ...]] = ("channels", "length")
 
 
+@registered
 @dataclass(eq=False, repr=False)
 class Conv2DEncoder(_Convolutions):
     """Encoder of images in flattened columns, by convolutions beside a linear skip.

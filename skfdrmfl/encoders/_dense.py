@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
+from skfdrmfl.common.tree import registered
 from skfdrmfl.encoders._categorical import EMBEDDING_DIM, EmbeddedMLP
 from skfdrmfl.encoders._spec import Encoder, check_layer_sizes, check_positive
 from skfdrmfl.method.mlp import MLP
 from skfdrmfl.method.parts import part_name
 
 
+@registered
 @dataclass(eq=False, repr=False)
 class DenseEncoder(Encoder):
     """Encoder of fully connected layers beside a linear skip: mu = W x + MLP(x).
@@ -51,6 +53,7 @@ class DenseEncoder(Encoder):
         return check_layer_sizes(hidden, f"hidden_layer_sizes of {name!r}")
 
 
+@registered
 class LinearEncoder(Encoder):
     """Encoder that is one affine map of the columns, mu = W x + b; categories get vectors, as in `DenseEncoder`."""
 

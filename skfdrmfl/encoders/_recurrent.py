@@ -10,10 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from skfdrmfl.common.late_torch import Tensor, torch
+from skfdrmfl.common.tree import registered
 from skfdrmfl.encoders._spec import Encoder, check_positive, check_shape
 from skfdrmfl.method.parts import FeaturePart, Views, part_name
 
 
+@registered
 @dataclass(eq=False, repr=False)
 class RecurrentEncoder(Encoder):
     """Encoder of sequences in flattened columns, by a gated recurrent unit beside a linear skip.

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float, Present
 from skfdrmfl.common.warn import warn_caller
-from skfdrmfl.common.wording import counted as said
+from skfdrmfl.common.wording import counted
 from skfdrmfl.fit.result import Fitted
 from skfdrmfl.method.adaptation import Adaptation, domain_around, head_of, whitened_scores
 from skfdrmfl.method.corrections import Correction, corrections, is_less, sizes_of, smallest_enough
-from skfdrmfl.method.domain import counted
-from skfdrmfl.method.intervals import ERROR_EDGES, HeldOutCounts
 from skfdrmfl.method.reading import Reading, has_spectra, read_table, readings
 from skfdrmfl.method.seen_rows import are_codes
 from skfdrmfl.method.suspects import CODE_DISTANCE
+from skfdrmfl.protocol.queries.counts import binned, held_out_counts
 
 # How many rows each way takes, from the smallest change on.
 FEWEST = {"bias": 2, "slope": 4, "input": 5, "head": 6}
@@ -79,7 +78,8 @@ def adapted(fitted: Fitted, table: NDArray, present: Present | None, y: Float, h
     left_out = _errors_of(chosen)
     if how == AUTO:
         _warn_if_hardly_better_than_the_mean(y, left_out)
-    held_out = _counts(np.abs(left_out), len(fitted.clients))
+    # As those of a client who comes after all of the fit.
+    held_out = held_out_counts(binned(len(fitted.clients), left_out), y.shape[1])
     return replace(fitted, adaptation=change, domain=around, held_out=held_out)
 
 
@@ -109,8 +109,9 @@ def _warn_if_hardly_better_than_the_mean(y: Float, errors: Float) -> None:
         share = np.nanmin(np.sqrt((errors**2).sum(0) / (of_mean**2).sum(0)))
     if share >= (HARDLY_BETTER if n >= FEWEST["head"] else 1.0):
         warn_caller(
-            f"adapted to {said(n, 'row')} the model errs {share:.2g} times as much on each of these, left out, as the "
-            "mean of the others; pass rows as fit was given them, of a Pipeline's last step pipeline[:-1].transform(X)."
+            f"adapted to {counted(n, 'row')} the model errs {share:.2g} times as much on each of these, left out, as "
+            "the mean of the others; pass rows as fit was given them, of a Pipeline's last step "
+            "pipeline[:-1].transform(X)."
         )
 
 
@@ -121,7 +122,7 @@ def _ways(fitted: Fitted, y: Float, how: str, spectra: Sequence[str]) -> list[st
         raise ValueError(f"how is {how!r}; use one of {', '.join(map(repr, (AUTO, *FEWEST)))}.")
     if n < (least := FEWEST["bias" if how == AUTO else how]):
         listed = ", ".join(f"{name!r} {number}" for name, number in FEWEST.items())
-        raise ValueError(f"X has {said(n, 'row')}, and how={how!r} takes {least} ({listed}); pass more rows.")
+        raise ValueError(f"X has {counted(n, 'row')}, and how={how!r} takes {least} ({listed}); pass more rows.")
     why = {}
     if fitted.domain is None:
         why = dict.fromkeys(("input", "head"), "the model knows no domain, as with privacy or of an earlier version")
@@ -203,11 +204,3 @@ def _is_less(errors: Float, others: Float) -> bool:
     errors, others = sizes_of(errors), sizes_of(others)
     unit = np.minimum(errors.mean(0), others.mean(0))
     return is_less((errors / unit).sum(1), (others / unit).sum(1))
-
-
-def _counts(errors: Float, position: int) -> HeldOutCounts:
-    """Return how many rows err how much (n, q), as those of a client who comes after all of the fit."""
-    entries = []
-    for output, rows in enumerate(counted(errors, ERROR_EDGES).astype(np.int64)):
-        entries += [(position, output, at, rows[at]) for at in np.flatnonzero(rows).tolist()]
-    return HeldOutCounts(np.array(entries, dtype=np.int64), errors.shape[1])

@@ -29,8 +29,8 @@ def first_weights(network: Network, table: TableTransform, seed: int) -> NDArray
 
 def initial_plan(
     estimator: Any, reading: DataDescription, spec: NetworkSpec, network: Network, seed: int, found: FoundPreprocessing
-) -> tuple[Network, RunPlan, Fitted]:
-    """Return the network, what is to be trained, and what there is before the first round; spec, network: `build`."""
+) -> tuple[RunPlan, Fitted]:
+    """Return what is to be trained, and what there is before the first round; spec, network: `build`."""
     table, settings = found.table, settings_of(estimator, len(reading.modalities))
     kind = network.signature, network.shape  # which say all of dense networks
     once = found.once if is_dense(network) else lambda _, __, make: make()
@@ -61,21 +61,20 @@ def initial_plan(
         label_columns=reading.label_columns,
         central=True,
     )
-    return network, RunPlan(found.inputs, found.targets, settings, seed, Start(first)), fitted
+    return RunPlan(found.inputs, found.targets, settings, seed, Start(first)), fitted
 
 
-def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted) -> tuple[Network, RunPlan, Fitted]:
-    """Return what `initial_plan` does of a fit that goes on from an earlier one."""
+def plan_from_earlier(estimator: Any, reading: DataDescription, earlier: Fitted) -> RunPlan:
+    """Return what is to be trained of a fit that goes on from an earlier one."""
     models = np.array(earlier.models)  # copied: mapped models are read-only
     memory = AlgorithmState(*({name: np.array(array) for name, array in part.items()} for part in earlier.memory))
-    run = RunPlan(
+    return RunPlan(
         Inputs(earlier.table, dtype=TRAINING_DTYPE),
         Targets((earlier.target,), TRAINING_DTYPE),
         settings_of(estimator, len(reading.modalities)),
         earlier.seed,
         Start(models[0], tuple(models[1 : 1 + estimator.history_size]), earlier.n_rounds, memory),
     )
-    return earlier.network, run, earlier
 
 
 def check_continues(estimator: Any, reading: DataDescription, earlier: Fitted) -> None:

@@ -218,9 +218,9 @@ def make_plan(
     found = None
     if earlier is None:
         found = _find(estimator, first, reading, network_spec, seed, subset, checkpoint)
-        network, run, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
+        run, fitted = initial_plan(estimator, reading, network_spec, network, seed, found)
     else:
-        network, run, fitted = plan_from_earlier(estimator, reading, earlier)
+        run, fitted = plan_from_earlier(estimator, reading, earlier), earlier
     run = replace(run, start=replace(run.start, available=available), subset=subset, held_out=held_out)
     federation.ledger = checkpoint.begin(run.seed, found, federation.ledger, len(schedule.rate_factors))
     account = fitted.account
@@ -230,7 +230,7 @@ def make_plan(
         account = account.repeated(schedule.privacy, checkpoint.repeats.preparations, checkpoint.repeats.rounds)
     others = {"account": account, "members": network_alone(alone), "suspects": suspects if whole else fitted.suspects}
     fitted = _of_federation(estimator, fitted, reading, federation, **others)
-    return Fitting(federation, Plan(network, (run,), schedule), fitted, checkpoint, found)
+    return Fitting(federation, Plan(fitted.network, (run,), schedule), fitted, checkpoint, found)
 
 
 def _of_federation(
@@ -276,7 +276,7 @@ def _mixture(
     federation.ledger = checkpoint.begin(planner.seed, None, federation.ledger, task.n_rounds)
     federation.ledger.stage = OF_MIXTURE
     found = FoundPreprocessing(task.passes[0].members[0].tables[-1], task.unit)
-    _, _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
+    _, fitted = initial_plan(planner.estimator, reading, planner.spec, network, planner.seed, found)
     fitted = _of_federation(planner.estimator, fitted, reading, federation, suspects=suspects)
     return MixtureFitting(federation, task, fitted, checkpoint)
 

@@ -12,14 +12,6 @@ from sklearn.exceptions import InconsistentVersionWarning
 from skfdrmfl.common.archive import ArchiveError, read, to_bytes, write
 from skfdrmfl.common.tree import registered
 from skfdrmfl.common.version import __version__
-from skfdrmfl.encoders import (
-    CategoricalEncoder,
-    Conv1DEncoder,
-    Conv2DEncoder,
-    DenseEncoder,
-    LinearEncoder,
-    RecurrentEncoder,
-)
 from skfdrmfl.fit.callbacks import OF_CALLBACKS
 from skfdrmfl.fit.network_spec import NetworkSpec
 from skfdrmfl.fit.result import Fitted
@@ -28,6 +20,7 @@ from skfdrmfl.mixture.members import MemberTable
 from skfdrmfl.protocol.ledger import Ledger
 
 
+@registered
 @dataclass(frozen=True)
 class Choice:
     """What tuning chose in earlier versions; the weights have all of it but the shrinkage."""
@@ -45,11 +38,6 @@ FIELDS = tuple(field.name for field in fields(Fitted) if field.name not in ("net
 FROM_FITTED, OUTPUT = {"n_features_in_", "feature_names_in_"}, "_sklearn_output_config"
 REQUESTS = "_metadata_request"
 
-for _cls in (
-    *(DenseEncoder, LinearEncoder, CategoricalEncoder, Conv1DEncoder, Conv2DEncoder, RecurrentEncoder),
-    Choice,
-):
-    registered(_cls)
 registered(NetworkSpec, former="Blueprint")
 
 

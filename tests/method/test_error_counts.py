@@ -8,12 +8,12 @@ import pytest
 
 from skfdrmfl.method.domain import rank_of
 from skfdrmfl.method.intervals import ERROR_EDGES, fewest_rows
-from skfdrmfl.protocol.queries.counts import ErrorCountTotals, _binned, held_out_counts
+from skfdrmfl.protocol.queries.counts import ErrorCountTotals, binned, held_out_counts
 
 
 def counts_of(*errors):
     """The counts of clients by their errors (n, q)."""
-    answers = [_binned(position, mine) for position, mine in enumerate(errors)]
+    answers = [binned(position, mine) for position, mine in enumerate(errors)]
     totals = reduce(lambda one, other: ErrorCountTotals(*map(add, one, other)), answers)
     return held_out_counts(totals, errors[0].shape[1])
 

@@ -123,7 +123,7 @@ class MixtureErrorCounts(ErrorCounts):
         """Return a client's counts."""
         used = self.weights.any(1)  # a member that failed has no weight, and no errors
         mixed = [np.einsum("mq,qmn->nq", self.weights[used], found[:, used]) for found in self.members.of(client)]
-        return _binned(client.position, np.concatenate(mixed)) if mixed else None
+        return binned(client.position, np.concatenate(mixed)) if mixed else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ class NetworkErrorCounts(ErrorCounts):
     def __call__(self, client: ClientRows) -> ErrorCountTotals | None:
         """Return a client's counts."""
         errors = client.codes(self.model, self.subset)[1] - client.targets(self.targets, self.subset)
-        return _binned(client.position, errors) if len(errors) else None
+        return binned(client.position, errors) if len(errors) else None
 
 
 def held_out_counts(totals: ErrorCountTotals | None, n_outputs: int) -> HeldOutCounts | None:
@@ -154,7 +154,7 @@ def held_out_counts(totals: ErrorCountTotals | None, n_outputs: int) -> HeldOutC
     return HeldOutCounts(np.array(entries, dtype=np.int64).reshape(-1, 4), n_outputs)
 
 
-def _binned(position: int, errors: Float) -> ErrorCountTotals:
-    """Return the counts of a client's errors (n, q)."""
+def binned(position: int, errors: Float) -> ErrorCountTotals:
+    """Return the counts of a client's errors (n, q) of standardised y."""
     by_output = tuple(tuple(map(int, of_output)) for of_output in counted(np.abs(errors), ERROR_EDGES))
     return ErrorCountTotals(float(len(errors)), EachSaid({(position, by_output)}))
