@@ -22,6 +22,7 @@ from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.common.wording import listed
 from skfdrmfl.data.client_ids import plain_string
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.views.within import Within
@@ -222,13 +223,8 @@ def _unknown(X: Any, j: int, known: NDArray) -> str:
     n_strange, n_labels = sum(n for _, n in strange), sum(counts.values())
     return (
         f"{n_strange} of {n_labels} labels of {column_name(X, j)} are unknown to the model: "
-        f"{_listed([label for label, _ in strange])}; known: {_listed([k for k in known.tolist() if k is not None])}"
+        f"{listed([label for label, _ in strange])}; known: {listed([k for k in known.tolist() if k is not None])}"
     )
-
-
-def _listed(labels: Sequence[Any], most: int = 5) -> str:
-    """Return the first of some labels."""
-    return ", ".join(map(repr, labels[:most])) + (", ..." if len(labels) > most else "")
 
 
 # ------------------------------------------------------------------------------------------ pandas and polars

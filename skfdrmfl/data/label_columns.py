@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names
 
 from skfdrmfl.common.spill import rows_of_table
+from skfdrmfl.common.wording import listed
 from skfdrmfl.data.categories import is_frame, is_polars, replaced
 from skfdrmfl.data.client_ids import check_client_ids
 
@@ -140,8 +141,7 @@ def _place(X: Any, column: Any, parameter: str) -> int:
                 "made it an array); give the column's position, such as 0."
             )
         if column not in names:
-            shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-            raise ValueError(f"{parameter} is {column!r}, which X does not have; its columns are {shown}.")
+            raise ValueError(f"{parameter} is {column!r}, which X does not have; its columns are {listed(names)}.")
         return names.index(column)
     if not -n_columns <= column < n_columns:
         raise ValueError(f"{parameter} is {column}, but X has {n_columns} columns; use 0 to {n_columns - 1}.")
