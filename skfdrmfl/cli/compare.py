@@ -19,8 +19,8 @@ from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
+from skfdrmfl.common.wording import counted
 from skfdrmfl.tables.errors import FileProblem, first_line, refuse, wrong
-from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,10 +18,10 @@ from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, over, quietly
 from skfdrmfl.common.extras import new_figure
+from skfdrmfl.common.wording import counted, no_numbers, pasted, shown
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.hints import stand_ins_of
-from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
 class OutsideDomain(Exception):

@@ -12,16 +12,16 @@ from typing import Any
 
 from skfdrmfl.cli.options import names_meant
 from skfdrmfl.common.extras import import_extra
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables import cells, layout
 from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, refuse, wrong
 from skfdrmfl.tables.text import read_text
-from skfdrmfl.tables.wording import counted, shown
 from skfdrmfl.tables.workbook import read_workbook
 
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
 KINDS = {  # of files: the packages that read them, and the options that do not go with them
-    "text": (("pandas",), ("sheet",)),
-    "Excel": (("pandas", "openpyxl"), ("separator",)),
+    "text": (("pandas", "pyarrow"), ("sheet",)),
+    "Excel": (("pandas", "pyarrow", "openpyxl"), ("separator",)),
     "Parquet": (("pandas", "pyarrow"), ("separator", "sheet", "header", "transpose")),
 }
 # What the rows below a table are called that sum it up.

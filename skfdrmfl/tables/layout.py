@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables.cells import INVISIBLE, NO_NUMBER, cell_text, column_of, is_number
 from skfdrmfl.tables.errors import FileProblem, wrong
-from skfdrmfl.tables.wording import counted, shown
 
 Row = Sequence[str]  # the text of its cells, "" where they are empty
 SAMPLE = 100  # rows looked at
