@@ -204,7 +204,7 @@ def _marks(args: Any, frame: Any) -> cells.Marks:
 def _refuse_sideways(frame: Any, path: Path, args: Any) -> None:
     """Refuse a table whose first column holds the names of what is asked for, or wavelengths."""
     wanted, names = list(getattr(args, "target", None) or ()), list(frame.columns)
-    if set(wanted) & set(names):
+    if not wanted or set(wanted) & set(names):
         return
     if layout.sideways(cells.text_of(frame.iloc[:, 0]).dropna().tolist(), names, wanted):
         fact = f"is no column of {path}, whose first column holds the names: the table lies on its side"
