@@ -50,7 +50,7 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
         raise FileProblem(f"{path} is empty; save the table again.")
     kind = "text" if suffix in TEXT else "Excel" if suffix in EXCEL else "Parquet"
     refuse({f"--{option}": getattr(args, option) for option in UNUSED[kind]}, f"is not for {kind} files such as {path}")
-    for package in ("pandas", "pyarrow", "openpyxl")[: 3 if kind == "Excel" else 2]:
+    for package in ("pandas", "pyarrow", *(["openpyxl"] if kind == "Excel" else [])):
         import_extra(package, "table", f"To read {path} needs")
     try:
         if kind == "text":
