@@ -11,8 +11,8 @@ from skfdrmfl.cli.folder import digest
 from skfdrmfl.cli.options import add, add_command, add_names
 from skfdrmfl.cli.output import check_ending, output_folder
 from skfdrmfl.cli.predict import add_model_and_table, measured_in, read_for_model
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables.errors import FileProblem, as_problem
-from skfdrmfl.tables.wording import counted, shown
 
 
 def add_to(commands: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from skfdrmfl.common.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
 from skfdrmfl.tables.cells import Rule, is_dates, is_padded, numbers_of, rule_of, text_of, truths_of
 from skfdrmfl.tables.errors import no_column, wrong
 from skfdrmfl.tables.hints import (
@@ -18,7 +19,6 @@ from skfdrmfl.tables.hints import (
     points_said,
     spectrum_of,
 )
-from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, shown
 
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes

@@ -19,8 +19,8 @@ from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.rivals import rivals_of
 from skfdrmfl.cli.screen import Interrupted, interrupt_waits, progress_bar
 from skfdrmfl.cli.trust import quiet_suspects, warn_of_suspects
+from skfdrmfl.common.wording import counted
 from skfdrmfl.tables.errors import FileProblem, first_line, refuse, wrong
-from skfdrmfl.tables.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,14 +102,11 @@ def run(args: argparse.Namespace) -> None:
             print("\n".join(task.notes), end="\n\n", flush=True)
         try:
             comparison = compare_task(task, args, lambda comparison: _keep(comparison, task, args, write))
-        except ComparisonInterrupted as error:
-            if error.finished is None:
-                raise KeyboardInterrupt from error
-            _show(error.finished, task, args, write)
-            raise Interrupted("what is finished is above and in the files.") from error
-        except Exception as error:
+        except (ComparisonInterrupted, Exception) as error:
             if finished := getattr(error, "finished", None):
                 _show(finished, task, args, write)
+                if isinstance(error, ComparisonInterrupted):
+                    raise Interrupted("what is finished is above and in the files.") from error
             if not isinstance(error, ValueError):
                 raise
             rest = "; what was finished before is above and in the files" if finished else ""

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from skfdrmfl.cli import reading
 from skfdrmfl.cli.options import add, add_columns, add_model, add_reading
 from skfdrmfl.common.progress import Bar
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables.cells import text_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, refuse, wrong
-from skfdrmfl.tables.wording import counted, shown
 
 FOLDER, SPECTRUM = "folder", "spectrum"  # names of columns: the subfolder, the name of the spectrum
 MANY = 50  # files, from which on progress is shown

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.common.wording import meant
 from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
-from skfdrmfl.tables.wording import meant
 
 WORDS = {"none": None, "true": True, "false": False, "inf": float("inf")}
 BY_OPTION = {"n_components": "--components", "tuning": "--tuning", "modalities": "--modalities"}

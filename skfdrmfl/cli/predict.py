@@ -18,10 +18,10 @@ from skfdrmfl.cli.output import check_ending, output_folder, write_picture
 from skfdrmfl.cli.parameters import model_of
 from skfdrmfl.cli.trust import add_trust, domain_columns, interval_columns, over, quietly
 from skfdrmfl.common.extras import new_figure
+from skfdrmfl.common.wording import counted, no_numbers, pasted, shown
 from skfdrmfl.tables.cells import KEY, Rule, marks_of, numbers_of, rule_of, truths_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, no_column, wrong
 from skfdrmfl.tables.hints import stand_ins_of
-from skfdrmfl.tables.wording import counted, no_numbers, pasted, shown
 
 
 class OutsideDomain(Exception):
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         result = frame[[name for name in frame.columns if name not in X.columns]].copy()
         columns = {f"predicted_{name}": predicted[:, j] for j, name in enumerate(names)}
         domain, said = domain_columns(model, X, predicted, args)
-        columns |= interval_columns(model, X, predicted, names, _labels(frame, model, record, args), args) | domain
+        columns |= interval_columns(model, X, predicted, names, _labels(frame, model, args), args) | domain
         columns |= {f"Z{j + 1}": Z[:, j] for j in range(Z.shape[1] if args.scores else 0)}
         for name, values in columns.items():
             while name in result.columns:  # the table has such a column already
@@ -91,6 +91,7 @@ def read_for_model(args: argparse.Namespace) -> tuple[Any, dict[str, Any], Any, 
     for option, name in [*(("--target", name) for name in args.target), *clients]:
         if name not in frame.columns:
             no_column(option, name, list(frame.columns))
+    args.clients_column = args.clients_column or record.get("clients_column")
     frame = _renamed(frame, model)
     X, odd = _features(frame, model, record, args)
     return model, record, frame, names, X, odd
@@ -222,13 +223,12 @@ def _targets_of(args: argparse.Namespace, record: dict[str, Any], n_outputs: int
     return list(names)
 
 
-def _labels(frame: Any, model: Any, record: dict[str, Any], args: argparse.Namespace) -> Any:
+def _labels(frame: Any, model: Any, args: argparse.Namespace) -> Any:
     """Return the clients of the rows as the model calls them; None where a row has none, or no column says."""
-    column = args.clients_column or record.get("clients_column")
-    if column not in frame.columns:
+    if args.clients_column not in frame.columns:
         return None
-    is_text = model.clients_.dtype.kind == "U"
-    labels = as_labels(frame[column]).astype(object) if is_text else numbers_of(frame[column])[0]
+    column = frame[args.clients_column]
+    labels = as_labels(column).astype(object) if model.clients_.dtype.kind == "U" else numbers_of(column)[0]
     return None if labels.isna().any() else labels.to_numpy()
 
 
@@ -242,13 +242,12 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
         return {}
     from skfdrmfl.metrics import chemometric_report, systematic_error
 
-    clients_column = args.clients_column or record.get("clients_column")
-    clients = as_labels(frame[clients_column]) if clients_column in frame.columns else None
+    clients = as_labels(frame[args.clients_column]) if args.clients_column in frame.columns else None
     what = "rmse is RMSEP, as far as the model has not seen these rows"
-    if digest(args.file) == record.get("sha256"):
+    if is_training_file := digest(args.file) == record.get("sha256"):
         what = "the model was fitted to this very file: rmse is RMSEC, and says little of new rows"
     if clients is not None and clients.isna().any():
-        print(f"{counted(int(clients.isna().sum()), 'row')} without {clients_column}, not judged.")
+        print(f"{counted(int(clients.isna().sum()), 'row')} without {args.clients_column}, not judged.")
     judged = {}
     for name in measured:
         y = measured_in(frame[name])
@@ -262,7 +261,7 @@ def _judge(frame: Any, predicted: dict[str, Any], record: dict[str, Any], args: 
         print(f"\n{name}, {int(rows.sum())} rows with measured values ({what}):")
         print(chemometric_report(*judged[name]), flush=True)
         found = systematic_error(*judged[name][:2])
-        if found.remedy and digest(args.file) != record.get("sha256"):
+        if found.remedy and not is_training_file:
             given = [part for asked in args.target for part in ("--target", asked)]
             command = shlex.join(["skfdrmfl", "adapt", str(args.model), str(args.file), *given])
             print(f"{name}: {found}; `{command}` makes a model for where these rows come from.")

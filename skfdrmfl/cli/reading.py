@@ -12,18 +12,15 @@ from typing import Any
 
 from skfdrmfl.cli.options import names_meant
 from skfdrmfl.common.extras import import_extra
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables import cells, layout
 from skfdrmfl.tables.errors import FileProblem, UsageError, first_line, refuse, wrong
 from skfdrmfl.tables.text import read_text
-from skfdrmfl.tables.wording import counted, shown
 from skfdrmfl.tables.workbook import read_workbook
 
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
-KINDS = {  # of files: the packages that read them, and the options that do not go with them
-    "text": (("pandas",), ("sheet",)),
-    "Excel": (("pandas", "openpyxl"), ("separator",)),
-    "Parquet": (("pandas", "pyarrow"), ("separator", "sheet", "header", "transpose")),
-}
+# Of files: the options that do not go with them.
+UNUSED = {"text": ["sheet"], "Excel": ["separator"], "Parquet": ["separator", "sheet", "header", "transpose"]}
 # What the rows below a table are called that sum it up.
 SUMMARY = re.compile(
     r"(?:mean|average|avg|median|(?:sub|grand )?total|sum|st\.? ?d(?:ev|v)?|sd|standard deviation|rsd|cv|min(?:imum)?|"
@@ -52,9 +49,8 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     if path.stat().st_size == 0:
         raise FileProblem(f"{path} is empty; save the table again.")
     kind = "text" if suffix in TEXT else "Excel" if suffix in EXCEL else "Parquet"
-    packages, unused = KINDS[kind]
-    refuse({f"--{option}": getattr(args, option) for option in unused}, f"is not for {kind} files such as {path}")
-    for package in packages:
+    refuse({f"--{option}": getattr(args, option) for option in UNUSED[kind]}, f"is not for {kind} files such as {path}")
+    for package in ("pandas", "pyarrow", *(["openpyxl"] if kind == "Excel" else [])):
         import_extra(package, "table", f"To read {path} needs")
     try:
         if kind == "text":
@@ -204,7 +200,7 @@ def _marks(args: Any, frame: Any) -> cells.Marks:
 def _refuse_sideways(frame: Any, path: Path, args: Any) -> None:
     """Refuse a table whose first column holds the names of what is asked for, or wavelengths."""
     wanted, names = list(getattr(args, "target", None) or ()), list(frame.columns)
-    if set(wanted) & set(names):
+    if not wanted or set(wanted) & set(names):
         return
     if layout.sideways(cells.text_of(frame.iloc[:, 0]).dropna().tolist(), names, wanted):
         fact = f"is no column of {path}, whose first column holds the names: the table lies on its side"

@@ -8,8 +8,8 @@ from functools import partial
 from pkgutil import resolve_name
 from typing import Any
 
+from skfdrmfl.common.wording import meant
 from skfdrmfl.tables.errors import first_line, wrong
-from skfdrmfl.tables.wording import meant
 
 FORM = "write it as module:Class, such as sklearn.svm:SVR, or with parameters as 'sklearn.svm:SVR(C=10)'"
 _wrong = partial(wrong, "--rivals")

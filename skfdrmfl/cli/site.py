@@ -20,12 +20,12 @@ from skfdrmfl.cli.options import TABLE_FILE, add, add_command
 from skfdrmfl.cli.output import output_folder, text_file
 from skfdrmfl.cli.parameters import transformer
 from skfdrmfl.cli.screen import interrupt_waits
+from skfdrmfl.common.wording import shown
 from skfdrmfl.courier.programs import Program, environment, found, free_port
 from skfdrmfl.courier.sockets import is_loopback
 from skfdrmfl.courier.warm import NAME, warmed
 from skfdrmfl.tables.cells import text_of
 from skfdrmfl.tables.errors import FileProblem, as_problem, wrong
-from skfdrmfl.tables.wording import shown
 
 LONGEST_PATH = 100  # bytes of a Unix socket's, on any system
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from skfdrmfl.cli.options import add
-from skfdrmfl.tables.wording import counted, shown
+from skfdrmfl.common.wording import counted, shown
 
 
 def add_trust(parser: Any) -> None:

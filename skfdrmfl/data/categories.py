@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
@@ -22,6 +21,7 @@ from scipy.linalg import block_diag
 
 from skfdrmfl.common.arrays import Float, Indices
 from skfdrmfl.common.warn import warn_caller
+from skfdrmfl.common.wording import listed
 from skfdrmfl.data.client_ids import plain_string
 from skfdrmfl.data.transforms import BlockTransform, TableTransform
 from skfdrmfl.views.within import Within
@@ -117,8 +117,12 @@ def encode(X: Any, categories: Categories, *, warn: bool = False) -> Any:
             f"X is a {type(X).__name__} without labels, but the model was fitted on a DataFrame with "
             f"{len(categories)} discrete columns; pass a DataFrame with the same columns."
         )
-    codes = {j: _codes(X, j, known) for j, known in categories.items()}
-    unknown = [_unknown(X, j, categories[j]) for j, mine in codes.items() if warn and (mine == UNSEEN).any()]
+    codes, unknown = {}, []
+    for j, known in categories.items():
+        column, name = _read(X, j), column_name(X, j)
+        codes[j] = _codes(column, known.tolist(), name)
+        if warn and (codes[j] == UNSEEN).any():
+            unknown.append(_unknown(column, known.tolist(), name))
     if unknown:
         warn_caller(f"{'; '.join(unknown)}. They count as no label; write labels as they were in training.")
     return replaced(X, codes)
@@ -196,39 +200,29 @@ def _kind_of(label: Any) -> str:
     return "numbers" if isinstance(label, Number) else f"values of type {type(label).__name__}"
 
 
-def _codes(X: Any, j: int, known: NDArray) -> Indices:
-    """Return the code of every row of column j."""
-    labels, places = _read(X, j)
-    agreed = known.tolist()
-    name = column_name(X, j)
-    now, before = check_kind(labels, name), check_kind([label for label in agreed if label is not None], name)
+def _codes(column: Column, agreed: list[Any], name: str) -> Indices:
+    """Return the code of every row of a column."""
+    now, before = check_kind(column.labels, name), check_kind([label for label in agreed if label is not None], name)
     if now is not None and before is not None and now != before:
         raise ValueError(
             f"column {name} holds {now} but its categories were {before} when the model was fitted; convert it."
         )
     code_of = {label: code for code, label in enumerate(agreed)}
-    codes = [code_of.get(label, UNSEEN) for label in labels]
+    codes = [code_of.get(label, UNSEEN) for label in column.labels]
     codes.append(code_of.get(None, UNSEEN_MISSING))  # place -1 is that of the last
     # The smallest type that holds them: codes then leave the type of the whole table to the numeric columns.
-    return np.array(codes, dtype=np.min_scalar_type(-2 - len(agreed)))[places]
+    return np.array(codes, dtype=np.min_scalar_type(-2 - len(agreed)))[column.places]
 
 
-def _unknown(X: Any, j: int, known: NDArray) -> str:
-    """Return how many labels of column j are unknown, and which."""
-    labels, places = _read(X, j)
-    agreed = set(known.tolist())
-    counts = Counter(places[places >= 0].tolist())
-    strange = [(label, counts[i]) for i, label in enumerate(labels) if label not in agreed and counts[i]]
-    n_strange, n_labels = sum(n for _, n in strange), sum(counts.values())
+def _unknown(column: Column, agreed: list[Any], name: str) -> str:
+    """Return how many labels of a column are unknown, and which."""
+    counts = np.bincount(column.places[column.places >= 0], minlength=len(column.labels)).tolist()
+    known = set(agreed)
+    strange = {label: n for label, n in zip(column.labels, counts, strict=True) if n and label not in known}
     return (
-        f"{n_strange} of {n_labels} labels of {column_name(X, j)} are unknown to the model: "
-        f"{_listed([label for label, _ in strange])}; known: {_listed([k for k in known.tolist() if k is not None])}"
+        f"{sum(strange.values())} of {sum(counts)} labels of {name} are unknown to the model: "
+        f"{listed(list(strange))}; known: {listed([label for label in agreed if label is not None])}"
     )
-
-
-def _listed(labels: Sequence[Any], most: int = 5) -> str:
-    """Return the first of some labels."""
-    return ", ".join(map(repr, labels[:most])) + (", ..." if len(labels) > most else "")
 
 
 # ------------------------------------------------------------------------------------------ pandas and polars

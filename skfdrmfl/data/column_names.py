@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skfdrmfl.common.arrays import Float, Indices
+from skfdrmfl.common.wording import listed
 from skfdrmfl.data.axis import Place, are_default, axis_of, place_of
 from skfdrmfl.data.categories import is_frame, is_polars
 
@@ -183,7 +184,7 @@ class ColumnNames:
             ("has beside them", [name for name in here if _said_by(name) not in mine]),
         ):
             if names and names != here:  # all are other ones
-                facts.append(f"{what} {', '.join(map(_shown, names[:3]))}{', ...' if len(names) > 3 else ''}")
+                facts.append(f"{what} {listed(names, 3, _shown)}")
         remedy = "pass the model's columns, or interpolate the rows to its axis_"
         if len(self.modalities) > 1:
             remedy += f"; of {', '.join(map(repr, self.modalities))} whole modalities may be left out"

@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _get_feature_names
 
 from skfdrmfl.common.spill import rows_of_table
+from skfdrmfl.common.wording import listed
 from skfdrmfl.data.categories import is_frame, is_polars, replaced
 from skfdrmfl.data.client_ids import check_client_ids
 
@@ -79,10 +80,7 @@ class LabelColumns:
 
     def blanked(self, X: Any) -> Any:
         """Return X with zeros for labels, put in where it has none; unchanged if it is no table of this fit."""
-        if not self.columns:
-            return X
-        X = as_table(X)
-        present = self._present(X)
+        X, present = self._found_in(X)
         if present is None:
             return X
         X = _blanked(X, present.values()) if present else X
@@ -94,26 +92,26 @@ class LabelColumns:
 
     def dropped(self, X: Any) -> Any:
         """Return X without the columns of labels that it has; unchanged if it is no table of this fit."""
-        if not self.columns:
-            return X
-        X = as_table(X)
-        present = self._present(X)
+        X, present = self._found_in(X)
         if not present:
             return X
         kept = [j for j in range(X.shape[1]) if j not in present.values()]
         return _safe_indexing(X, kept, axis=1)
 
-    def _present(self, X: Any) -> dict[int, int] | None:
-        """Return where X has each of the columns that it has; None where that cannot be told."""
+    def _found_in(self, X: Any) -> tuple[Any, dict[int, int] | None]:
+        """Return X as a table, and where it has each of the columns that it has, None where that cannot be told."""
+        if not self.columns:
+            return X, None
+        X = as_table(X)
         if not is_table(X):
-            return None
+            return X, None
         if is_frame(X) and self.names is not None:
             here = list(X.columns)
-            return {j: here.index(self.names[j]) for j in self.columns if self.names[j] in here}
+            return X, {j: here.index(self.names[j]) for j in self.columns if self.names[j] in here}
         n_missing = self.n_features - X.shape[1]
         if n_missing == 0:
-            return {j: j for j in self.columns}
-        return {} if n_missing == len(self.columns) else None
+            return X, {j: j for j in self.columns}
+        return X, {} if n_missing == len(self.columns) else None
 
 
 def as_table(X: Any) -> Any:
@@ -140,8 +138,7 @@ def _place(X: Any, column: Any, parameter: str) -> int:
                 "made it an array); give the column's position, such as 0."
             )
         if column not in names:
-            shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-            raise ValueError(f"{parameter} is {column!r}, which X does not have; its columns are {shown}.")
+            raise ValueError(f"{parameter} is {column!r}, which X does not have; its columns are {listed(names)}.")
         return names.index(column)
     if not -n_columns <= column < n_columns:
         raise ValueError(f"{parameter} is {column}, but X has {n_columns} columns; use 0 to {n_columns - 1}.")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from skfdrmfl.common.wording import counted
 from skfdrmfl.diagnosis.checks import CHECKS, MI_NWJ
 from skfdrmfl.diagnosis.history import FEWEST_ROUNDS, TrainingHistory
 
@@ -32,7 +33,7 @@ class Diagnosis(list[dict[str, Any]]):
         return [finding["name"] for finding in self]
 
     def __repr__(self) -> str:
-        count = {0: "nothing found", 1: "1 finding"}.get(len(self), f"{len(self)} findings")
+        count = counted(len(self), "finding") if self else "nothing found"
         lines = [f"{count}: {self.summary}" if self.summary else count]
         for finding in self:
             evidence = ", ".join(
@@ -62,9 +63,9 @@ def _summary(history: TrainingHistory) -> str:
     """Return one line that says what was looked at, and what the recorded information value is worth."""
     n, k, last = history.n_rounds, len(history.clients), history.periods[-1]
     mse = history.mean("mse", last)
-    who = f"{k} client{'s' * (k != 1)}{_central(history)}"
     of_what = "what a linear member leaves of y" if history.of_residual else "the variance of y"
-    line = f"{n} round{'s' * (n != 1)}, {who}, training mse {mse:.3g} of {of_what}"
+    who = f"{counted(n, 'round')}, {counted(k, 'client')}{_central(history)}"
+    line = f"{who}, training mse {mse:.3g} of {of_what}"
     nwj, held_out = history.mean_mi("mi_nwj", last), history.held_out("mi_nwj", last)
     if history.weights["mi"] and not np.isnan(nwj):
         line += f", mi_nwj {nwj:.3g} nats on training rows"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skfdrmfl.common.arrays import Float
+from skfdrmfl.common.wording import counted
 
 # Rows outside that are shown, the farthest first.
 MOST_SHOWN = 10
@@ -37,7 +38,7 @@ class DomainTable(dict[str, NDArray[Any]]):
     def __repr__(self) -> str:
         outside = np.flatnonzero(~self["inside"])
         n, beyond = len(self["inside"]), int((~self["y_inside"]).sum())
-        head = f"{n} row{'s' * (n != 1)}: {len(outside)} outside at level {self.level:g}"
+        head = f"{counted(n, 'row')}: {len(outside)} outside at level {self.level:g}"
         lines = [f"{head}, {beyond} with y out of range"]
         if len(outside):
             lines.append(f"{'row':>6}  {'T2':>9}  {'limit':>9}  {'Q':>9}  {'limit':>9}  moved by")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skfdrmfl.common.wording import counted
 from skfdrmfl.diagnosis.tables import aligned
 
 # Rows that are shown.
@@ -52,7 +53,7 @@ class SuspectTable(dict[str, NDArray[Any]]):
             return "0 suspect rows"
         cells = [list(self), *zip(*(map(str, values) for values in self.values()), strict=True)]
         rest = len(cells) - 1 - MOST_SHOWN
-        head = f"{n} suspect row{'s' * (n != 1)}: {in_words(self.by_reason())}"
+        head = f"{counted(n, 'suspect row')}: {in_words(self.by_reason())}"
         return "\n".join([head, *aligned(cells)[: MOST_SHOWN + 1], *([f"and {rest} more"] if rest > 0 else [])])
 
 

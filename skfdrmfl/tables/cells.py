@@ -15,8 +15,8 @@ from functools import cache
 from numbers import Real
 from typing import Any
 
+from skfdrmfl.common.wording import pasted
 from skfdrmfl.tables.errors import wrong
-from skfdrmfl.tables.wording import pasted
 
 # Texts that stand for no number, as pandas has them. A column of labels may hold each of them.
 NO_NUMBER = frozenset(
@@ -129,10 +129,7 @@ def text_type() -> Any:
     """Return the pandas type of columns of text."""
     import pandas
 
-    try:
-        return pandas.StringDtype("pyarrow")
-    except ImportError:
-        return pandas.StringDtype("python")
+    return pandas.StringDtype("pyarrow")
 
 
 def column_of(cells: list[Any]) -> Any:
@@ -242,12 +239,9 @@ def is_padded(column: Any) -> bool:
 def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
     """Return the numbers of a column of text, and their rule, as Arrow reads them; None where it cannot."""
     import numpy
+    import pyarrow
+    from pyarrow import compute
 
-    try:
-        import pyarrow
-        from pyarrow import compute
-    except ImportError:
-        return None
     if str(column.dtype) not in ("string", "str"):
         return None
     cells = pyarrow.array(column.array)
@@ -271,7 +265,7 @@ def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
             numbers = compute.cast(texts, pyarrow.float64())
         except pyarrow.ArrowInvalid:
             continue
-        values = numbers.to_numpy() if isinstance(numbers, pyarrow.ChunkedArray) else numbers.to_numpy(False)
+        values = numpy.asarray(numbers)
         if int(numpy.isfinite(values).sum()) == len(numbers) - numbers.null_count:
             return values, rule
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from skfdrmfl.tables.wording import meant, shown
+from skfdrmfl.common.wording import meant, shown
 
 
 class UsageError(Exception):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from skfdrmfl.common.wording import MOST_SHOWN, counted, pasted, shown
 from skfdrmfl.tables.cells import Rule, may_be_thousands, stand_in_of, text_of
 from skfdrmfl.tables.errors import wrong
-from skfdrmfl.tables.wording import MOST_SHOWN, counted, pasted, shown
 
 FEWEST_SAMPLES, MOST_REPEATS = 5, 10  # names of samples measured more than once, and rows of one
 LINEAR, SUSPICIOUS = 1 - 1e-9, 0.98  # |correlation| with the target

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables.cells import INVISIBLE, NO_NUMBER, cell_text, column_of, is_number
 from skfdrmfl.tables.errors import FileProblem, wrong
-from skfdrmfl.tables.wording import counted, shown
 
 Row = Sequence[str]  # the text of its cells, "" where they are empty
 SAMPLE = 100  # rows looked at
@@ -98,7 +98,7 @@ class _Sample:
     """The first `rows` of a file, up to their last cells that are filled, and which may hold names or values."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = [_trimmed([cell.strip() for cell in row]) for row in rows]
+        self.rows = [[(cell or "").strip() for cell in _filled(row)] for row in rows]
         self.filled = [i for i, row in enumerate(self.rows) if any(row)]
         table = [i for i in self.filled if not self.is_comment(i)] or self.filled
         self.width, _ = width_of([len(self.rows[i]) for i in table])
@@ -160,43 +160,35 @@ class _Sample:
     def _numeric(self, candidates: list[int]) -> list[int]:
         """Return the columns in which most values are numbers."""
         body = [i for i in candidates if i in set(self._body)][-len(candidates) // 2 :] or candidates[-1:]
-        columns = []
-        for j in range(self.width):
-            values = [cell for i in body if (cell := self._cell(i, j)) and cell not in NO_NUMBER]
-            if values and 2 * sum(map(is_number, values)) > len(values):
-                columns.append(j)
-        return columns
+        return [j for j in range(self.width) if _mostly_numbers(self._cell(i, j) for i in body)]
 
 
 def regular(texts: Sequence[str]) -> bool:
     """Return whether texts are an axis whose steps, or those of 1 over it, are of one size up to a factor of 3."""
-    import numpy as np
-
     from skfdrmfl.data.axis import axis_of
 
     values = axis_of(texts) if len(texts) >= FEWEST_BANDS else None
     if values is None or not (values > 0).all():
         return False
-    for axis in (values, 1 / values):
-        steps = np.diff(axis)
-        if ((steps > 0).all() or (steps < 0).all()) and np.abs(steps).max() <= 3 * np.abs(steps).min():
-            return True
-    return False
+    both = (abs(axis[1:] - axis[:-1]) for axis in (values, 1 / values))
+    return _runs_one_way(values) and any(steps.max() <= 3 * steps.min() for steps in both)
+
+
+def _runs_one_way(values: Any) -> bool:
+    """Return whether numbers (n,) rise, or fall, from first to last."""
+    steps = values[1:] - values[:-1]
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def sideways(first_column: Sequence[str], names: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Return whether a table lies on its side: what should be names of columns stands in its first column."""
-    if not wanted or any(name in names for name in wanted):
-        return False
+    """Return whether a table without a column that is wanted lies on its side: its first column has the names."""
     if all(name in first_column for name in wanted):
         return True
     from skfdrmfl.data.axis import wavelength_of
 
-    is_spectrum = sum(wavelength_of(text) is not None for text in first_column) >= max(10, 0.8 * len(first_column))
+    points = [text for text in first_column if wavelength_of(text) is not None]
     return (
-        is_spectrum
-        and not regular([name for name in names if name])
-        and regular([text for text in first_column if wavelength_of(text) is not None])
+        len(points) >= max(10, 0.8 * len(first_column)) and not regular(list(filter(None, names))) and regular(points)
     )
 
 
@@ -209,21 +201,23 @@ def _is_axis(cells: list[str], below: list[list[str]]) -> bool:
         return False
     if regular(cells):
         return not regular(below[0])
-    steps = values[1:] - values[:-1]
     found = [abs(float(text)) for row in below for text in row if PLAIN.fullmatch(text)]
-    return bool((steps > 0).all() or (steps < 0).all()) and values.min() > 2 * max(found, default=float("inf"))
+    return _runs_one_way(values) and bool(values.min() > 2 * max(found, default=float("inf")))
 
 
 def _is_units(cells: Row, below: list[list[str]]) -> bool:
     """Return whether a row under the names holds units: none of its cells is a number, where those below are."""
     if any(map(is_number, cells)):
         return False
-    over_numbers = []
-    for j, cell in enumerate(cells):
-        values = [row[j] for row in below if j < len(row) and row[j] and row[j] not in NO_NUMBER]
-        if cell and values and 2 * sum(map(is_number, values)) > len(values):
-            over_numbers.append(cell)
+    columns = zip(cells, zip_longest(*below, fillvalue=""), strict=False)
+    over_numbers = [cell for cell, values in columns if cell and _mostly_numbers(values)]
     return bool(over_numbers) and all(map(UNIT.fullmatch, over_numbers))
+
+
+def _mostly_numbers(cells: Iterable[str]) -> bool:
+    """Return whether more than half of the cells that say something are numbers."""
+    values = [cell for cell in cells if cell and cell not in NO_NUMBER]
+    return 2 * sum(map(is_number, values)) > len(values)
 
 
 def _names_rows(rows: list[list[str]], width: int) -> bool:
@@ -242,9 +236,10 @@ def _before(rows: Sequence[Row], places: range, what: str) -> list[str]:
     return [f"Left out before the names: {what}."] if said else []
 
 
-def _trimmed(cells: list[Any]) -> list[Any]:
-    """Return cells up to the last that is filled."""
-    while cells and (cells[-1] is None or cells[-1] == ""):  # 0 is filled
+def _filled(row: Sequence[Any]) -> list[Any]:
+    """Return the cells of a row up to the last that is filled, None for those that are empty."""
+    cells = [cell if cell_text(cell) else None for cell in row]
+    while cells and cells[-1] is None:
         cells.pop()
     return cells
 
@@ -275,7 +270,7 @@ def frame_of_rows(
         rows = _turned(rows)
     found = find([[cell_text(cell) or "" for cell in row] for row in rows[:SAMPLE]], path, args.header, what)
     notes, width = list(found.notes), len(found.names)
-    body = [(i, _trimmed([cell if cell_text(cell) else None for cell in row])) for i, row in enumerate(rows)]
+    body = [(i, _filled(row)) for i, row in enumerate(rows)]
     body = _without_footer(body[found.first :], width, notes, what)
     if not keep_empty:
         body = [(i, row) for i, row in body if rows[i]]
@@ -301,8 +296,7 @@ def frame_of_rows(
 
 def _turned(rows: list[list[Any]]) -> list[list[Any]]:
     """Return the columns of a table as rows; what stands before or after it is no part of that."""
-    cells = [_trimmed([cell if cell_text(cell) else None for cell in row]) for row in rows]
-    filled = [row for row in cells if row]
+    filled = [row for row in map(_filled, rows) if row]
     width = Counter(map(len, filled)).most_common(1)[0][0] if filled else 0
     table = [row for row in filled if 2 * len(row) > width]
     return [list(row) for row in zip_longest(*table)]

@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from skfdrmfl.common.wording import counted
 from skfdrmfl.tables import layout
 from skfdrmfl.tables.errors import FileProblem, UsageError, wrong
-from skfdrmfl.tables.wording import counted
 
 PADDED = re.compile(r"0{2,}")  # a number format that shows 7 as 007
 

@@ -208,10 +208,12 @@ def test_what_is_no_table_is_refused_with_the_remedy(tmp_path, name, text, error
     assert str(tmp_path / name) in str(refused.value)
 
 
-def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, package):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtra, match='table.csv needs pandas, which is not installed; run: pip install "pandas'):
+    monkeypatch.setitem(sys.modules, package, None)
+    said = f'table.csv needs {package}, which is not installed; run: pip install "{package}'
+    with pytest.raises(MissingExtra, match=said):
         read(tmp_path / "table.csv")
 
 
