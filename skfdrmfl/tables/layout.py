@@ -69,7 +69,8 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
             above = [i for i in table.filled if i < first and not table.is_comment(i)]
             if above and 1 < (n_names := len(table.rows[above[-1]])) < len(cells) - 1:
                 fact = f"has {n_names} names in {what} {above[-1] + 1} and {len(cells)} values in {what} {first + 1}"
-                remedy = "where numbers have decimal commas, save the table with ';' between its columns"
+                commas = "where numbers have decimal commas, save the table with ';' between its columns, or "
+                remedy = f"{commas if what == 'line' else ''}write the names of all columns in one {what}"
             raise FileProblem(f"{path} {fact}; {remedy}.")
         place = found
     names = [name.strip() for name in table.rows[place]]

@@ -487,6 +487,41 @@ def test_a_workbook_is_read_as_its_sheet_shows_it(tmp_path):
         read(tmp_path / "bare.xlsx")
 
 
+def merged_workbook(path, frame, *merged, sideways=False):
+    """Write a frame, empty where `merged` cells cover it, under a first row of headings of which some are merged."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    names = list(frame.columns)
+    first = [name if not name.isdigit() else "wavelength" if name == "850" else None for name in names]
+    rows = [first, [int(name) if name.isdigit() else None for name in names], *frame.to_numpy(dtype=object).tolist()]
+    for row in zip(*rows, strict=True) if sideways else rows:
+        book.active.append(row)
+    for place in merged:
+        book.active.merge_cells(place)
+    book.save(path)
+
+
+def test_a_cell_merged_over_rows_holds_in_each_of_them(tmp_path):
+    frame = spectra()[["site", "fat", *spectra().columns[:12]]].sort_values("site", ignore_index=True)
+    frame["fat"] = np.repeat(frame["fat"].to_numpy()[::2], 2)  # of two scans of a sample
+    scans = [f"B{3 + i}:B{4 + i}" for i in range(0, N, 2)]
+    heads = ["A1:A2", "B1:B2", "C1:N1"]
+    merged_workbook(tmp_path / "table.xlsx", frame, *scans, "A3:A22", "A23:A42", *heads)
+    found, notes = read(tmp_path / "table.xlsx")
+    assert_says(found, frame, rtol=1e-15)
+    assert "Merged over rows, each of which has its value: A1, ... B41 (24 in all)." in notes
+    lying = ["A3:A4", "A1:B1", "A2:B2", "C1:V1", "W1:AP1"]  # the same, rows as columns
+    merged_workbook(tmp_path / "side.xlsx", frame, *lying, sideways=True)
+    found, _ = read(tmp_path / "side.xlsx", transpose=True)
+    assert text_of(found["site"]).tolist() == frame["site"].tolist()
+
+
+def test_names_in_two_rows_that_no_merged_cell_joins_are_an_error_that_says_so(tmp_path):
+    merged_workbook(tmp_path / "table.xlsx", spectra()[["fat", "site", *spectra().columns[:12]]])
+    with pytest.raises(FileProblem, match=r"3 names in row 1 and 14 values in row 2; write the names .* in one row\.$"):
+        read(tmp_path / "table.xlsx")
+
+
 # --------------------------------------------------------------------------------------------------- layout
 BODY = "site,fat,1100,1120\ns0,1.5,0.25,0.5\ns1,2.5,0.125,0.75\ns2,3.5,1.25,1.75\n"
 LINES = BODY.splitlines()
