@@ -23,6 +23,7 @@ from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, sho
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
 SPECTRUM = 10  # columns of a spectrum, of which none can be text
+UNNAMED_INDEX = {"Unnamed: 0", "index"}  # what pandas' own numbers of rows are called in a file; a split has some of them
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 
@@ -266,7 +267,9 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
 
 
 def _numbers_the_rows(column: Any) -> bool:
-    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
+    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last, or an index of pandas."""
+    if column.name in UNNAMED_INDEX and column.is_unique and (column % 1 == 0).all():
+        return True
     ahead = column - column.index  # the index counts the rows of the file
     return bool(len(column) >= 3 and ahead.iloc[0] in (0, 1) and ahead.nunique() == 1)
 

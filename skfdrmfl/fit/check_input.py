@@ -97,6 +97,16 @@ def check_somebody_begins(there: NDArray[np.bool_]) -> None:
         )
 
 
+def check_some_round(min_clients: int, n_clients: int, there: NDArray[np.bool_] | None) -> None:
+    """Raise ValueError where too few are `there` (n_rounds, K), None: all, in each round: nothing would be trained."""
+    most = n_clients if there is None else int(there.sum(axis=1).max())
+    if most < min_clients:
+        raise ValueError(
+            f"min_clients is {min_clients}, but at most {counted(most, 'client')} of {n_clients} can be there in a round, "
+            f"and each would be skipped; set it to {most} or less."
+        )
+
+
 def read(
     draft: Any,
     given: Labelled,

@@ -256,6 +256,20 @@ def test_every_column_that_is_no_feature_is_named_with_the_reason():
     assert kept.X["operator"].tolist() == ["Ann", "Bob"] * 20
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_index_that_pandas_writes_with_some_rows_of_a_table_is_no_feature(tmp_path, suffix):
+    pytest.importorskip("pyarrow")
+    some = spectra().sample(20, random_state=0)  # as train_test_split draws them
+    path = tmp_path / f"table.{suffix}"
+    {"csv": some.to_csv, "parquet": some.to_parquet}[suffix](path)
+    frame = read(path)[0]
+    found = parts(frame)
+    assert list(found.X.columns) == [*spectra().columns[:12], "sample"]
+    assert f"rows: {frame.columns[0]}; --keep" in said(found, "Left out, numbers the rows")
+    measured = frame.assign(index=np.repeat(np.arange(10), 2), depth=2 * np.arange(20))  # what is no number of rows
+    assert {"index", "depth"} <= set(parts(measured).X)
+
+
 def test_a_row_counter_is_known_although_rows_without_a_target_are_left_out():
     frame = spectra().assign(row=range(1, N + 1))
     frame.loc[[3, 7], "fat"] = np.nan
