@@ -197,6 +197,8 @@ def _taken_for(name: str, column: Any, args: Any, in_spectrum: bool) -> tuple[st
 
     if name in args.categories:
         return ("labels", as_labels(column)) if column.notna().any() else ("empty", None)
+    if column.dtype == object and isinstance(next(iter(column.dropna()), None), (list, dict, numpy.ndarray)):
+        return "lists", None
     numbers, odd = numbers_of(column)
     n_numbers = len(numbers) - int(numpy.isnan(numbers.to_numpy()).sum())
     if column.dtype.kind == "b":
@@ -234,6 +236,9 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
             rules[name] = rule_of(column)
         else:
             found[kind][name] = column
+    if lists := list(found["lists"]):
+        remedy = f"write each value in a column of its own, or pass {pasted('--drop', *lists[:MOST_SHOWN])}"
+        wrong("FILE", args.file, f"has several values in each cell of {shown(lists)}, which is no feature", remedy)
     _refuse_strays(found["strays"], spectrum & found["text"].keys(), spectrum, args)
     texts = {name: text_of(frame[name]) for name in found["text"]}
     examples = {name: f"{name} ({v.nunique()} values, such as {v.dropna().iloc[0]!r})" for name, v in texts.items()}

@@ -270,6 +270,16 @@ def test_the_index_that_pandas_writes_with_some_rows_of_a_table_is_no_feature(tm
     assert {"index", "depth"} <= set(parts(measured).X)
 
 
+def test_a_column_of_whole_spectra_is_an_error_and_no_text(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = spectra()[["fat", "site"]].assign(spectrum=spectra().iloc[:, :12].to_numpy().tolist(), t=1.5 * np.arange(N))
+    frame.to_parquet(tmp_path / "table.parquet")
+    table = read(tmp_path / "table.parquet")[0]
+    with pytest.raises(UsageError, match="several values in each cell of spectrum, .* write each .* --drop spectrum"):
+        parts(table)
+    assert list(parts(table, drop=["spectrum"]).X) == ["t"]
+
+
 def test_a_row_counter_is_known_although_rows_without_a_target_are_left_out():
     frame = spectra().assign(row=range(1, N + 1))
     frame.loc[[3, 7], "fat"] = np.nan
