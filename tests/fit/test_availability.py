@@ -213,7 +213,7 @@ def test_bad_availability_is_told(availability, changes, message):
 
 
 def test_rounds_of_partial_fit_may_be_skipped_for_want_of_clients_but_never_all_of_fit():
-    X, y, ids = problem()
+    X, y, _ = problem()
     model = fit(min_clients=4)
     before = model._fitted.models.copy()
     model.partial_fit(X[:9], y[:9], client_ids=["a"] * 9)
