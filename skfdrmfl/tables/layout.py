@@ -22,8 +22,9 @@ FEWEST_BANDS = 3  # of an axis
 PLAIN = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
 LINE_ENDS = re.compile(r"\s*[\r\n\t]\s*")
 UNIT = re.compile(
-    r"[\[(]?(?:%|‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log\(?1/r\)?|"
-    r"[mµuk]?g(?:/.*)?|[md]?l|ppm|ppb|°?brix|[mµu]?mol(?:/.*)?|[wvm]/[wvm]%?|% ?[\w/ .]*|counts?|min|[smh]|units?)"
+    r"[\[(]?(?:‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|cm⁻¹|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log ?\(?1/r\)?|"
+    r"[mµuk]?g(?: ?\w*/.*)?|[md]?l|ppm|ppb|°?b(?:ri)?x|[mµu]?mol(?:/.*)?|[wvm]/[wvm]%?|"
+    r"(?:wt|w|vol|v|mass|m|mol)?\.? ?% ?[\w/ .()]*|counts?|min|[smh]|[mµu]?s/c?m|ph|iu|units?)"
     r"[\])]?",
     re.IGNORECASE,
 )
@@ -216,7 +217,7 @@ def _is_axis(cells: list[str], below: list[list[str]]) -> bool:
 
 
 def _is_units(cells: Row, below: list[list[str]]) -> bool:
-    """Return whether a row under the names holds units: none of its cells is a number, where those below are."""
+    """Return whether a row under the names holds units: no cell is a number, most over numbers are known units."""
     if any(map(is_number, cells)):
         return False
     over_numbers = []
@@ -224,7 +225,9 @@ def _is_units(cells: Row, below: list[list[str]]) -> bool:
         values = [row[j] for row in below if j < len(row) and row[j] and row[j] not in NO_NUMBER]
         if cell and values and 2 * sum(map(is_number, values)) > len(values):
             over_numbers.append(cell)
-    return bool(over_numbers) and all(map(UNIT.fullmatch, over_numbers))
+    known = [cell for cell in over_numbers if UNIT.fullmatch(cell)]
+    sure = [cell for cell in known if cell != "-"]  # which stands for no value too
+    return bool(known) and (len(known) == len(over_numbers) or 2 * len(sure) > len(over_numbers))
 
 
 def _names_rows(rows: list[list[str]], width: int) -> bool:

@@ -564,6 +564,8 @@ LINES = BODY.splitlines()
             "Left out before the names: 7 lines",
         ),
         ("lab,lab,nir,nir\n" + BODY, "Left out before the names: 1 line, 'lab lab nir nir'"),
+        (LINES[0] + "\n,% (w/w),log 1/R,\n" + BODY[len(LINES[0]) + 1 :], "Left out, units under the names: % (w/w), l"),
+        (LINES[0] + "\n,spoons,AU,AU\n" + "\n".join(LINES[1:]), "Left out, units under the names: spoons, AU."),
         (LINES[0] + "\n,%,a.u.,a.u.\n" + "\n".join(LINES[1:]), "Left out, units under the names: %, a.u.."),
         ("# " + BODY, "The names stand in a comment: site, fat, 1100, 1120."),
         ("\n".join([*LINES[:3], LINES[0], *LINES[3:]]), "Left out 1 row that repeat the names."),
@@ -581,7 +583,7 @@ LINES = BODY.splitlines()
         (BODY.replace("\n", "\r"), ""),
         ("\ufeff" + BODY, ""),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_stands_around_a_table_is_found_and_said(tmp_path, text, note):
     (tmp_path / "table.csv").write_bytes(text.encode())
@@ -592,6 +594,11 @@ def test_what_stands_around_a_table_is_found_and_said(tmp_path, text, note):
     assert numbers_of(found["fat"])[0].tolist() == [1.5, 2.5, 3.5]
     assert numbers_of(found["1120"])[0].tolist() == [0.5, 0.75, 1.75]
     assert not note or any(line.startswith(note) for line in notes)
+
+
+def test_a_row_of_dashes_and_text_is_one_of_values_and_none_of_units(tmp_path):
+    (tmp_path / "table.csv").write_text(f"{LINES[0]}\ns9,n.d.,-,-\n{BODY[len(LINES[0]) + 1 :]}", encoding="utf-8")
+    assert read(tmp_path / "table.csv")[0]["site"].tolist() == ["s9", "s0", "s1", "s2"]
 
 
 def test_the_line_of_the_names_is_the_one_that_is_asked_for(tmp_path):
