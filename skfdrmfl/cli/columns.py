@@ -23,10 +23,7 @@ from skfdrmfl.tables.wording import MOST_SHOWN, counted, no_numbers, pasted, sho
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
 SPECTRUM = 10  # columns of a spectrum, of which none can be text
-UNNAMED_INDEX = {
-    "Unnamed: 0",
-    "index",
-}  # pandas' own numbers of rows in a file; a split has some of them
+UNNAMED_INDEX = ("Unnamed: 0", "index")  # pandas' own numbers of rows in a file; a split has some of them
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 

@@ -101,10 +101,10 @@ def check_some_round(min_clients: int, n_clients: int, there: NDArray[np.bool_] 
     """Raise ValueError where too few are `there` (n_rounds, K), None: all, in each round: nothing would be trained."""
     most = n_clients if there is None else int(there.sum(axis=1).max())
     if most < min_clients:
-        raise ValueError(
-            f"min_clients is {min_clients}, but at most {counted(most, 'client')} of {n_clients} can be there in a "
-            f"round, and each would be skipped; set it to {most} or less."
+        fact = (
+            f"but at most {counted(most, 'client')} of {n_clients} can be there in a round, and each would be skipped"
         )
+        raise ValueError(f"min_clients is {min_clients}, {fact}; set it to {most} or less.")
 
 
 def read(
@@ -203,20 +203,16 @@ def check_finite(values: NDArray, name: str, *, or_nan: bool = False) -> None:
         if np.isfinite(values.sum()):
             return
     table = values.reshape(len(values), -1)
-
-    def is_odd(rows: NDArray) -> NDArray[np.bool_]:
-        return np.isinf(rows) if or_nan else ~np.isfinite(rows)
-
-    rows = np.flatnonzero(np.concatenate([is_odd(table[slab]).any(1) for slab in slabs(len(table))]))
-    if not len(rows):
-        return
-    column = int(is_odd(table[rows[0]]).argmax())
-    what = "NaN" if np.isnan(table[rows[0], column]) else "infinity"
-    where = f"row {rows[0]}" + (f", column {column}" if values.ndim > 1 else "")
-    remedy = ", or impute their values (SimpleImputer does)" if name == "X" else ""
-    raise ValueError(
-        f"Input {name} contains {what} in {counted(len(rows), 'row')} (first: {where}); drop those rows{remedy}."
-    )
+    parts = (table[slab] for slab in slabs(len(table)))
+    odd = [(np.isinf(part) if or_nan else ~np.isfinite(part)).any(1) for part in parts]
+    if len(rows := np.flatnonzero(np.concatenate(odd))):
+        first = table[rows[0]]
+        column = int((np.isinf(first) if or_nan else ~np.isfinite(first)).argmax())
+        what = "NaN" if np.isnan(first[column]) else "infinity"
+        where = f"row {rows[0]}" + (f", column {column}" if values.ndim > 1 else "")
+        remedy = ", or impute their values (SimpleImputer does)" if name == "X" else ""
+        count = counted(len(rows), "row")
+        raise ValueError(f"Input {name} contains {what} in {count} (first: {where}); drop those rows{remedy}.")
 
 
 def _check_numeric(y: Any) -> None:
@@ -227,7 +223,7 @@ def _check_numeric(y: Any) -> None:
     if values.dtype.kind in "mM":
         raise ValueError(f"y holds values of type {values.dtype}; make them numbers, such as days since a date.")
     if values.dtype.kind in "OUSTf" and values.ndim:
-        check_finite(numbers_of(values.astype(object) if values.dtype.kind != "f" else values), "y")
+        check_finite(values if values.dtype.kind == "f" else numbers_of(values.astype(object)), "y")
 
 
 def numbers_of(target: Any) -> Float:
