@@ -23,6 +23,7 @@ from skfdrmfl.tables.hints import (
 FEW_ROWS = 10  # of a client, below which its own model and its secrets are in doubt
 FEW_VALUES = 10  # of a target, which may then stand for classes
 SPECTRUM = 10  # columns of a spectrum, of which none can be text
+UNNAMED_INDEX = ("Unnamed: 0", "index")  # pandas' own numbers of rows in a file; a split has some of them
 A_TENTH = 0.1  # share of numbers above which a column of text is one of numbers with mistakes
 
 
@@ -196,6 +197,8 @@ def _taken_for(name: str, column: Any, args: Any, in_spectrum: bool) -> tuple[st
 
     if name in args.categories:
         return ("labels", as_labels(column)) if column.notna().any() else ("empty", None)
+    if column.dtype == object and isinstance(next(iter(column.dropna()), None), (list, dict, numpy.ndarray)):
+        return "lists", None
     numbers, odd = numbers_of(column)
     n_numbers = len(numbers) - int(numpy.isnan(numbers.to_numpy()).sum())
     if column.dtype.kind == "b":
@@ -233,6 +236,9 @@ def _features(frame: Any, names: list[str], args: Any, notes: list[str]) -> Any:
             rules[name] = rule_of(column)
         else:
             found[kind][name] = column
+    if lists := list(found["lists"]):
+        remedy = f"write each value in a column of its own, or pass {pasted('--drop', *lists[:MOST_SHOWN])}"
+        wrong("FILE", args.file, f"has several values in each cell of {shown(lists)}, which is no feature", remedy)
     _refuse_strays(found["strays"], spectrum & found["text"].keys(), spectrum, args)
     texts = {name: text_of(frame[name]) for name in found["text"]}
     examples = {name: f"{name} ({v.nunique()} values, such as {v.dropna().iloc[0]!r})" for name, v in texts.items()}
@@ -266,7 +272,9 @@ def _refuse_strays(strays: dict[str, Any], text: set[str], spectrum: set[str], a
 
 
 def _numbers_the_rows(column: Any) -> bool:
-    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last."""
+    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ... from the first row to the last, or an index of pandas."""
+    if column.name in UNNAMED_INDEX and column.is_unique and (column % 1 == 0).all():
+        return True
     ahead = column - column.index  # the index counts the rows of the file
     return bool(len(column) >= 3 and ahead.iloc[0] in (0, 1) and ahead.nunique() == 1)
 

@@ -180,6 +180,8 @@ def read_site(args: argparse.Namespace) -> tuple[Any, tuple[Any, ...], Any]:
 def _only(frame: Any, only: str, notes: list[str]) -> Any:
     """Return the rows of a frame that have a value in a column."""
     name, _, value = only.partition("=")
+    if "=" not in only:
+        wrong("--only", only, "names no value", f"write --only {only}=VALUE")
     if name not in frame.columns:
         remedy = f"choose from {shown(list(frame.columns), 12)}"
         wrong("--only", only, f"names no column of the table ({name!r})", remedy)

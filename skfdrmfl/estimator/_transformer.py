@@ -573,7 +573,7 @@ class FDRMFLTransformer(
                 with_codes(self, self._fitted.table_of(X), network_spec.categories, reset=False, warn=True),
                 reset=False,
                 dtype=[np.float64, np.float32],
-                ensure_all_finite="allow-nan",
+                ensure_all_finite=False,  # as `present_in` says which rows are not
             )
             present = present_in(table, network_spec.modalities, network_spec.categories)
         network_spec.check_rows(table, present)

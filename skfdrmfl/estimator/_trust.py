@@ -17,7 +17,7 @@ from skfdrmfl.common.warn import warn_caller
 from skfdrmfl.data.row_names import check_same_rows
 from skfdrmfl.diagnosis.domain_table import DomainTable
 from skfdrmfl.estimator._adapt import adapted
-from skfdrmfl.fit.check_input import numbers_of
+from skfdrmfl.fit.check_input import check_finite, numbers_of
 from skfdrmfl.fit.judgement import domain_table, far_rows, intervals
 from skfdrmfl.fit.parameters import use_of_suspects
 from skfdrmfl.fit.result import Fitted
@@ -164,7 +164,8 @@ class Trust:
     def _targets(self, y: Any, n: int) -> NDArray:
         """Return y (n, q) of rows for which the model is to be adapted."""
         check_unmasked(y, "y")
-        values = check_array(numbers_of(y), ensure_2d=False, input_name="y")
+        values = check_array(numbers_of(y), ensure_2d=False, ensure_all_finite=False, input_name="y")
+        check_finite(values, "y")
         n_outputs, wanted = len(self._fitted.target.mean), self._fitted.y_ndim
         values = values.reshape(len(values), -1)
         if len(values) != n or values.shape[1] != n_outputs:

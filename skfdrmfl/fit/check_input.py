@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.validation import assert_all_finite, validate_data
+from sklearn.utils.validation import validate_data
 
-from skfdrmfl.common.arrays import Float, Indices, Present
+from skfdrmfl.common.arrays import Float, Indices, Present, slabs
 from skfdrmfl.common.wording import counted
 from skfdrmfl.data.categories import Categories, by_kind, encode, missing_codes
 from skfdrmfl.data.client_ids import check_client_ids, check_same_labels, encode_clients
@@ -97,6 +97,16 @@ def check_somebody_begins(there: NDArray[np.bool_]) -> None:
         )
 
 
+def check_some_round(min_clients: int, n_clients: int, there: NDArray[np.bool_] | None) -> None:
+    """Raise ValueError where too few are `there` (n_rounds, K), None: all, in each round: nothing would be trained."""
+    most = n_clients if there is None else int(there.sum(axis=1).max())
+    if most < min_clients:
+        fact = (
+            f"but at most {counted(most, 'client')} of {n_clients} can be there in a round, and each would be skipped"
+        )
+        raise ValueError(f"min_clients is {min_clients}, {fact}; set it to {most} or less.")
+
+
 def read(
     draft: Any,
     given: Labelled,
@@ -122,7 +132,7 @@ def read(
             y,
             reset=fresh,
             dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",  # a row may lack modalities: see `present_in`
+            ensure_all_finite=False,  # see `present_in`
             multi_output=True,
             y_numeric=True,
         )
@@ -182,10 +192,27 @@ def are_finite(values: Any) -> bool:
 
 def present_in(table: NDArray, modalities: Mapping[str, Indices], categories: Categories) -> Present | None:
     """Return which modalities each row of a table has (n, M), None: all; with one modality NaN is an error."""
-    if len(modalities) > 1:
-        return find_present(table, modalities, missing_codes(categories))
-    assert_all_finite(table, input_name="X", estimator_name="FDRMFLTransformer")
-    return None
+    several = len(modalities) > 1
+    check_finite(table, "X", or_nan=several)
+    return find_present(table, modalities, missing_codes(categories)) if several else None
+
+
+def check_finite(values: NDArray, name: str, *, or_nan: bool = False) -> None:
+    """Raise ValueError that says where numbers (n,) or (n, p) are NaN, unless asked not to, or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    table = values.reshape(len(values), -1)
+    parts = (table[slab] for slab in slabs(len(table)))
+    odd = [(np.isinf(part) if or_nan else ~np.isfinite(part)).any(1) for part in parts]
+    if len(rows := np.flatnonzero(np.concatenate(odd))):
+        first = table[rows[0]]
+        column = int((np.isinf(first) if or_nan else ~np.isfinite(first)).argmax())
+        what = "NaN" if np.isnan(first[column]) else "infinity"
+        where = f"row {rows[0]}" + (f", column {column}" if values.ndim > 1 else "")
+        remedy = ", or impute their values (SimpleImputer does)" if name == "X" else ""
+        count = counted(len(rows), "row")
+        raise ValueError(f"Input {name} contains {what} in {count} (first: {where}); drop those rows{remedy}.")
 
 
 def _check_numeric(y: Any) -> None:
@@ -195,14 +222,8 @@ def _check_numeric(y: Any) -> None:
     values = np.asarray(y)
     if values.dtype.kind in "mM":
         raise ValueError(f"y holds values of type {values.dtype}; make them numbers, such as days since a date.")
-    if values.dtype.kind not in "OUST":
-        return
-    finite = np.isfinite(numbers_of(values.astype(object)))
-    if not finite.all():
-        rows = np.flatnonzero(~finite.reshape(len(values), -1).all(1))
-        raise ValueError(
-            f"y is missing or infinite in {counted(len(rows), 'row')} (first: row {rows[0]}); drop those rows."
-        )
+    if values.dtype.kind in "OUSTf" and values.ndim:
+        check_finite(values if values.dtype.kind == "f" else numbers_of(values.astype(object)), "y")
 
 
 def numbers_of(target: Any) -> Float:

@@ -29,6 +29,7 @@ from skfdrmfl.fit.check_input import (
     CheckedData,
     DataDescription,
     availability_of,
+    check_some_round,
     check_somebody_begins,
     read,
     whose_rows,
@@ -183,6 +184,8 @@ def make_plan(
     check_algorithm(estimator, schedule)
     check_byzantine(int(estimator.n_byzantine), len(reading.positions), float(estimator.participation))
     available = _available(estimator, reading, earlier, whole)
+    if whole:  # partial_fit may be called with newcomers alone
+        check_some_round(int(estimator.min_clients), len(reading.positions), available)
     seed = randomness.seed_of(estimator.random_state) if earlier is None else earlier.seed
     checkpoint = NoCheckpoint()
     if whole and estimator.checkpoint_path is not None:

@@ -22,8 +22,9 @@ FEWEST_BANDS = 3  # of an axis
 PLAIN = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
 LINE_ENDS = re.compile(r"\s*[\r\n\t]\s*")
 UNIT = re.compile(
-    r"[\[(]?(?:%|‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log\(?1/r\)?|"
-    r"[mµuk]?g(?:/.*)?|[md]?l|ppm|ppb|°?brix|[mµu]?mol(?:/.*)?|[wvm]/[wvm]%?|% ?[\w/ .]*|counts?|min|[smh]|units?)"
+    r"[\[(]?(?:‰|-|°?[CFK]|[nuµμm]m|cm-1|cm\^-1|cm⁻¹|1/cm|a\.? ?u\.?|abs(?:orbance)?|refl(?:ectance)?|log ?\(?1/r\)?|"
+    r"[mµuk]?g(?: ?\w*/.*)?|[md]?l|ppm|ppb|°?b(?:ri)?x|[mµu]?mol(?:/.*)?|[wvm]/[wvm]%?|"
+    r"(?:wt|w|vol|v|mass|m|mol)?\.? ?% ?[\w/ .()]*|counts?|min|[smh]|[mµu]?s/c?m|ph|iu|units?)"
     r"[\])]?",
     re.IGNORECASE,
 )
@@ -69,7 +70,8 @@ def find(rows: Sequence[Row], path: Path, header: str | None, what: str = "line"
             above = [i for i in table.filled if i < first and not table.is_comment(i)]
             if above and 1 < (n_names := len(table.rows[above[-1]])) < len(cells) - 1:
                 fact = f"has {n_names} names in {what} {above[-1] + 1} and {len(cells)} values in {what} {first + 1}"
-                remedy = "where numbers have decimal commas, save the table with ';' between its columns"
+                commas = "where numbers have decimal commas, save the table with ';' between its columns, or "
+                remedy = f"{commas if what == 'line' else ''}write the names of all columns in one {what}"
             raise FileProblem(f"{path} {fact}; {remedy}.")
         place = found
     names = [name.strip() for name in table.rows[place]]
@@ -206,12 +208,14 @@ def _is_axis(cells: list[str], below: list[list[str]]) -> bool:
 
 
 def _is_units(cells: Row, below: list[list[str]]) -> bool:
-    """Return whether a row under the names holds units: none of its cells is a number, where those below are."""
+    """Return whether a row under the names holds units: no cell is a number, most over numbers are known units."""
     if any(map(is_number, cells)):
         return False
     columns = zip(cells, zip_longest(*below, fillvalue=""), strict=False)
     over_numbers = [cell for cell, values in columns if cell and _mostly_numbers(values)]
-    return bool(over_numbers) and all(map(UNIT.fullmatch, over_numbers))
+    known = [cell for cell in over_numbers if UNIT.fullmatch(cell)]
+    sure = [cell for cell in known if cell != "-"]  # which stands for no value too
+    return bool(known) and (len(known) == len(over_numbers) or 2 * len(sure) > len(over_numbers))
 
 
 def _mostly_numbers(cells: Iterable[str]) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import zipfile
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from skfdrmfl.common.wording import counted
+from skfdrmfl.common.wording import counted, shown
 from skfdrmfl.tables import layout
 from skfdrmfl.tables.errors import FileProblem, UsageError, wrong
 
 PADDED = re.compile(r"0{2,}")  # a number format that shows 7 as 007
+MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=.([A-Z]+\d+:[A-Z]+\d+)")
 
 
 def read_workbook(path: Path, args: Any) -> tuple[Any, str, list[str]]:
@@ -23,16 +25,19 @@ def read_workbook(path: Path, args: Any) -> tuple[Any, str, list[str]]:
     try:
         sheet = _sheet(book, path, args.sheet)
         rows = [[_shown(cell) for cell in row] for row in book[sheet].iter_rows()]
+        part = book[sheet]._worksheet_path
     finally:
         book.close()
     while rows and not any(cell is not None for cell in rows[-1]):
         rows.pop()
     if not rows:
         raise FileProblem(f"{path} has nothing on its sheet {sheet!r}; name another one with --sheet.")
+    said = []
     if any(cell is None for row in rows for cell in row):
         _refuse_bare_formulas(path, sheet, rows)
+        said = _fill_merged(path, part, rows, args.transpose)
     frame, notes = layout.frame_of_rows(rows, path, args, "row", keep_empty=True)
-    return frame, f"Excel, sheet {sheet!r}", notes
+    return frame, f"Excel, sheet {sheet!r}", said + notes
 
 
 def _sheet(book: Any, path: Path, asked: str | None) -> str:
@@ -64,6 +69,28 @@ def _shown(cell: Any) -> Any:
         if "%" in style:
             return f"{Decimal(repr(value)).scaleb(2).normalize():f}%"
     return value
+
+
+def _fill_merged(path: Path, part: str, rows: list[list[Any]], transpose: bool) -> list[str]:
+    """Give each row that a merged cell covers its value, of which the file has one, and say how many cells are merged.
+
+    On a sheet that lies on its side it is each column. Merged the other way, a cell is a heading of several columns.
+    """
+    from openpyxl.utils.cell import get_column_letter, range_boundaries
+
+    with zipfile.ZipFile(path) as parts:
+        places = [range_boundaries(place.decode()) for place in MERGED.findall(parts.read(part))]
+    over = []
+    for left, top, right, bottom in sorted(places, key=itemgetter(1, 0)):
+        covered = range(top - 1, top if transpose else min(bottom, len(rows)))
+        columns = range(left - 1, right if transpose else left)
+        value = next(iter(rows[top - 1][left - 1 : left]), None) if covered else None
+        if len(covered) * len(columns) > 1 and value is not None:
+            over.append(f"{get_column_letter(left)}{top}")
+            for row in (rows[i] for i in covered):
+                row += [None] * (columns.stop - len(row))
+                row[columns.start : columns.stop] = [value] * len(columns)
+    return [f"Merged over rows, each of which has its value: {shown(over, 3)}."] if over else []
 
 
 def _refuse_bare_formulas(path: Path, sheet: str, rows: list[list[Any]]) -> None:

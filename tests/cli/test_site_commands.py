@@ -172,6 +172,8 @@ def test_rows_of_one_site_are_taken_from_a_table_of_several(tmp_path, capsys):
     X, y = rows("where=s")
     assert X.columns.tolist() == ["a"] and X["a"].tolist() == [i * i for i in range(1, 30, 2)]
     assert y.tolist() == [i + 0.5 for i in range(1, 30, 2)]
+    with pytest.raises(UsageError, match="where names no value; write --only where=VALUE"):
+        rows("where")
     with pytest.raises(UsageError, match="is the value of no row"):
         rows("where=x")
     with pytest.raises(UsageError, match="names no column"):

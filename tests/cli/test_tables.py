@@ -258,6 +258,30 @@ def test_every_column_that_is_no_feature_is_named_with_the_reason():
     assert kept.X["operator"].tolist() == ["Ann", "Bob"] * 20
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_index_that_pandas_writes_with_some_rows_of_a_table_is_no_feature(tmp_path, suffix):
+    pytest.importorskip("pyarrow")
+    some = spectra().sample(20, random_state=0)  # as train_test_split draws them
+    path = tmp_path / f"table.{suffix}"
+    {"csv": some.to_csv, "parquet": some.to_parquet}[suffix](path)
+    frame = read(path)[0]
+    found = parts(frame)
+    assert list(found.X.columns) == [*spectra().columns[:12], "sample"]
+    assert f"rows: {frame.columns[0]}; --keep" in said(found, "Left out, numbers the rows")
+    measured = frame.assign(index=np.repeat(np.arange(10), 2), depth=2 * np.arange(20))  # what is no number of rows
+    assert {"index", "depth"} <= set(parts(measured).X)
+
+
+def test_a_column_of_whole_spectra_is_an_error_and_no_text(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = spectra()[["fat", "site"]].assign(spectrum=spectra().iloc[:, :12].to_numpy().tolist(), t=1.5 * np.arange(N))
+    frame.to_parquet(tmp_path / "table.parquet")
+    table = read(tmp_path / "table.parquet")[0]
+    with pytest.raises(UsageError, match="several values in each cell of spectrum, .* write each .* --drop spectrum"):
+        parts(table)
+    assert list(parts(table, drop=["spectrum"]).X) == ["t"]
+
+
 def test_a_row_counter_is_known_although_rows_without_a_target_are_left_out():
     frame = spectra().assign(row=range(1, N + 1))
     frame.loc[[3, 7], "fat"] = np.nan
@@ -489,6 +513,41 @@ def test_a_workbook_is_read_as_its_sheet_shows_it(tmp_path):
         read(tmp_path / "bare.xlsx")
 
 
+def merged_workbook(path, frame, *merged, sideways=False):
+    """Write a frame, empty where `merged` cells cover it, under a first row of headings of which some are merged."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    names = list(frame.columns)
+    first = [name if not name.isdigit() else "wavelength" if name == "850" else None for name in names]
+    rows = [first, [int(name) if name.isdigit() else None for name in names], *frame.to_numpy(dtype=object).tolist()]
+    for row in zip(*rows, strict=True) if sideways else rows:
+        book.active.append(row)
+    for place in merged:
+        book.active.merge_cells(place)
+    book.save(path)
+
+
+def test_a_cell_merged_over_rows_holds_in_each_of_them(tmp_path):
+    frame = spectra()[["site", "fat", *spectra().columns[:12]]].sort_values("site", ignore_index=True)
+    frame["fat"] = np.repeat(frame["fat"].to_numpy()[::2], 2)  # of two scans of a sample
+    scans = [f"B{3 + i}:B{4 + i}" for i in range(0, N, 2)]
+    heads = ["A1:A2", "B1:B2", "C1:N1"]
+    merged_workbook(tmp_path / "table.xlsx", frame, *scans, "A3:A22", "A23:A42", *heads)
+    found, notes = read(tmp_path / "table.xlsx")
+    assert_says(found, frame, rtol=1e-15)
+    assert "Merged over rows, each of which has its value: A1, ... B41 (24 in all)." in notes
+    lying = ["A3:A4", "A1:B1", "A2:B2", "C1:V1", "W1:AP1"]  # the same, rows as columns
+    merged_workbook(tmp_path / "side.xlsx", frame, *lying, sideways=True)
+    found, _ = read(tmp_path / "side.xlsx", transpose=True)
+    assert text_of(found["site"]).tolist() == frame["site"].tolist()
+
+
+def test_names_in_two_rows_that_no_merged_cell_joins_are_an_error_that_says_so(tmp_path):
+    merged_workbook(tmp_path / "table.xlsx", spectra()[["fat", "site", *spectra().columns[:12]]])
+    with pytest.raises(FileProblem, match=r"3 names in row 1 and 14 values in row 2; write the names .* in one row\.$"):
+        read(tmp_path / "table.xlsx")
+
+
 # --------------------------------------------------------------------------------------------------- layout
 BODY = "site,fat,1100,1120\ns0,1.5,0.25,0.5\ns1,2.5,0.125,0.75\ns2,3.5,1.25,1.75\n"
 LINES = BODY.splitlines()
@@ -507,6 +566,8 @@ LINES = BODY.splitlines()
             "Left out before the names: 7 lines",
         ),
         ("lab,lab,nir,nir\n" + BODY, "Left out before the names: 1 line, 'lab lab nir nir'"),
+        (LINES[0] + "\n,% (w/w),log 1/R,\n" + BODY[len(LINES[0]) + 1 :], "Left out, units under the names: % (w/w), l"),
+        (LINES[0] + "\n,spoons,AU,AU\n" + "\n".join(LINES[1:]), "Left out, units under the names: spoons, AU."),
         (LINES[0] + "\n,%,a.u.,a.u.\n" + "\n".join(LINES[1:]), "Left out, units under the names: %, a.u.."),
         ("# " + BODY, "The names stand in a comment: site, fat, 1100, 1120."),
         ("\n".join([*LINES[:3], LINES[0], *LINES[3:]]), "Left out 1 row that repeat the names."),
@@ -524,7 +585,7 @@ LINES = BODY.splitlines()
         (BODY.replace("\n", "\r"), ""),
         ("\ufeff" + BODY, ""),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_stands_around_a_table_is_found_and_said(tmp_path, text, note):
     (tmp_path / "table.csv").write_bytes(text.encode())
@@ -535,6 +596,11 @@ def test_what_stands_around_a_table_is_found_and_said(tmp_path, text, note):
     assert numbers_of(found["fat"])[0].tolist() == [1.5, 2.5, 3.5]
     assert numbers_of(found["1120"])[0].tolist() == [0.5, 0.75, 1.75]
     assert not note or any(line.startswith(note) for line in notes)
+
+
+def test_a_row_of_dashes_and_text_is_one_of_values_and_none_of_units(tmp_path):
+    (tmp_path / "table.csv").write_text(f"{LINES[0]}\ns9,n.d.,-,-\n{BODY[len(LINES[0]) + 1 :]}", encoding="utf-8")
+    assert read(tmp_path / "table.csv")[0]["site"].tolist() == ["s9", "s0", "s1", "s2"]
 
 
 def test_the_line_of_the_names_is_the_one_that_is_asked_for(tmp_path):

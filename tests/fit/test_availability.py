@@ -198,6 +198,8 @@ def test_categories_come_from_who_is_there():
         (lambda round_, client: round_ > 1, {}, "no client be there in round 1"),
         (lambda round_, client: True, {"early_stopping": True}, "early_stopping=False"),
         ("sometimes", {}, "availability"),
+        (None, {"min_clients": 5}, "min_clients is 5, but at most 4 clients of 4 can be there .* set it to 4 or less"),
+        (lambda round_, client: client < "c", {"min_clients": 3}, "is 3, but at most 2 clients of 4 can .* to 2 or"),
         (
             np.ones((9, 3), bool),
             {"dp_clip_norm": 1.0, "preprocessing": None},
@@ -208,6 +210,16 @@ def test_categories_come_from_who_is_there():
 def test_bad_availability_is_told(availability, changes, message):
     with pytest.raises(ValueError, match=message):
         fit(availability, **changes)
+
+
+def test_rounds_of_partial_fit_may_be_skipped_for_want_of_clients_but_never_all_of_fit():
+    X, y, _ = problem()
+    model = fit(min_clients=4)
+    before = model._fitted.models.copy()
+    model.partial_fit(X[:9], y[:9], client_ids=["a"] * 9)
+    assert_array_equal(model._fitted.models[0], before[0])
+    with pytest.raises(ValueError, match="at most 1 client of 1 can be there"):
+        FDRMFLTransformer(min_clients=2).fit(X, y)
 
 
 def test_diagnosis_names_the_rounds_without_clients():

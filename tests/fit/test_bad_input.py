@@ -369,6 +369,33 @@ def assert_fit_refuses(error, words, **params):
     assert_array_equal(estimator.predict(X), _FITTED[id(X)].predict(X))
 
 
+@pytest.mark.parametrize("table", [X, X.astype(np.float32), FRAME], ids=["float64", "float32", "frame"])
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_gaps_are_said_to_stand_in_a_row_and_a_column(table, value, what):
+    odd = table.copy()
+    places = odd if isinstance(odd, np.ndarray) else odd.iloc
+    places[7, 3], places[12, 0] = value, np.nan
+    where = re.escape(f"Input X contains {what} in 2 rows (first: row 7, column 3); drop those rows, or impute")
+    with pytest.raises(ValueError, match=where):
+        small().fit(odd, Y, client_ids=IDS)
+    fitted = small().fit(table, Y, client_ids=IDS)
+    for use in (fitted.predict, fitted.domain):
+        with pytest.raises(ValueError, match=where):
+            use(odd)
+    for y in (at(Y, 7, value), pd.Series(at(Y, 7, value)), at(Y, 7, value).astype(object)):
+        for use in (small().fit, fitted.adapt):
+            with pytest.raises(ValueError, match=rf"y contains {what} in 1 row \(first: row 7\); drop those rows\.$"):
+                use(table, y)
+
+
+def test_infinity_is_named_among_rows_that_lack_a_modality():
+    odd = at(at(X, (2, slice(0, 3)), np.nan), (9, 4), -np.inf)
+    model = small(modalities={"nir": slice(0, 3), "raman": slice(3, 6)})
+    with pytest.raises(ValueError, match=r"X contains infinity in 1 row \(first: row 9, column 4\)"):
+        model.fit(odd, Y, client_ids=IDS)
+    model.fit(at(odd, (9, 4), 0.0), Y, client_ids=IDS)
+
+
 # ------------------------------------------------------------------------------- using it, going on
 
 

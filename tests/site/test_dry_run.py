@@ -89,6 +89,14 @@ def test_a_fold_of_one_row_and_a_label_of_one_row_are_said():
     assert "names of columns" in next(iter(revealed(labels, "names")))
 
 
+@pytest.mark.parametrize(("early", "n_trained"), [(False, 60), (True, 54)])  # a tenth is held out
+def test_what_several_networks_send_is_made_from_the_rows_of_all_and_from_none_twice(early, n_trained):
+    run = dry_run(estimator(tuning="mixture", early_stopping=early), of_rows(60), "north", networks=9)
+    trained = run["what"] == "parameters"
+    assert {len(shape) for shape in run["shape"][trained]} == {2} and set(run["rows"][trained]) == {n_trained}
+    assert run["rows"].max() == 60
+
+
 def test_it_ends_where_the_policy_ends_it_and_costs_the_policy_nothing(tmp_path):
     policy = SitePolicy(rounds=2, state=tmp_path / "state.json")
     for _ in range(2):  # what has been counted once would be too much the second time

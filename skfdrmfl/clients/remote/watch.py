@@ -82,13 +82,13 @@ def asked_in_training(plan: Plan, client: Client, runs: Iterable[int]) -> tuple[
     """Return what a round of some runs of a plan asks of a client."""
     rows, fewest = _rows_of_parts([plan.runs[run].subset for run in runs], client, client.tables.labels)
     n_parameters = plan.network.layout.size
-    return tuple([Asked(name, sum(rows), fewest) for name, _, _ in answers_of(plan.schedule, n_parameters)])
+    return tuple([Asked(name, rows, fewest) for name, _, _ in answers_of(plan.schedule, n_parameters)])
 
 
 def asked_of_held_out(plan: Plan, client: Client) -> tuple[Asked, ...]:
     """Return what the errors on the rows that the runs of a plan hold out ask of a client."""
     rows, fewest = _rows_of_parts([run.held_out for run in plan.runs if run.held_out is not None], client)
-    return (Asked(HeldOutErrors.name, sum(rows), fewest),)
+    return (Asked(HeldOutErrors.name, rows, fewest),)
 
 
 def _asked(query: Any, client: Client) -> Asked:
@@ -97,7 +97,7 @@ def _asked(query: Any, client: Client) -> Asked:
     blocks, folds = blocks_of(query), getattr(getattr(query, "members", query), "folds", ())
     labels = () if blocks else client.tables.labels
     rows, fewest = _rows_of_parts((query.subset, *folds), client, labels, blocks)
-    return Asked(query.name, rows[0], fewest)
+    return Asked(query.name, rows, fewest)
 
 
 def blocks_of(query: Any) -> tuple[Block, ...]:
@@ -107,23 +107,24 @@ def blocks_of(query: Any) -> tuple[Block, ...]:
 
 def _rows_of_parts(
     subsets: Iterable[Subset], client: Client, labels: Iterable[int] = (), blocks: Sequence[Block] = ()
-) -> tuple[list[int], int]:
-    """Return the rows of each subset, and those of the smallest part that an answer is made of or leaves out.
+) -> tuple[int, int]:
+    """Return how many rows are in any of the subsets, and in the smallest part that an answer is made of or leaves out.
 
     Parts are the rows with each label of some columns, and of each subset all and those that have the modalities of
     some blocks, all where there are none; those without rows are left out.
     """
-    rows, present, sizes = client.rows, client.tables.present, []
+    rows, present = client.rows, client.tables.present
+    is_read = np.zeros(int(rows.max(initial=-1)) + 1, dtype=bool)
     parts: list[Any] = []
     for column in labels:
         parts.append(np.unique(client.tables.labels[column][1][rows], return_counts=True)[1])
     for subset in subsets:
         mine = client.rows_of(subset)
-        sizes.append(len(mine))
+        is_read[mine] = True
         parts.append((len(mine), len(rows) - len(mine)))
         if present is not None:
             named = [block.modality for block in blocks if block.modality is not None]
             modalities = named if blocks else slice(None)
             with_each = present[mine].sum(0)
             parts += [with_each[modalities], (present[rows].sum(0) - with_each)[modalities]]
-    return sizes, int(min(filter(None, chain.from_iterable(parts)), default=0))
+    return int(is_read.sum()), int(min(filter(None, chain.from_iterable(parts)), default=0))
