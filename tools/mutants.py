@@ -87,6 +87,7 @@ SAME = {
     "clients/remote/exchange.py: if tries >= PATIENCE and time.monotonic() >= end:": "differs by a tick of the clock",
     f"mixture/linear.py: {_UNITS}": "one factor for all columns cancels: penalties are relative, and back it goes",
     f"encoders/_torch.py: {_PROBE}": "any random rows do",
+    "protocol/queries/whitening.py: random = np.random.default_rng(1)": "any random directions do",
     f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
     f"mixture/forecast.py: contrasts = all({_USES} for run in runs)": "recipes differ in no weight of a term",
     "mixture/forecast.py: last = runs[1].start.last_there(n_rounds)": "all runs of a pass have one availability",
