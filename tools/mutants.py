@@ -62,6 +62,8 @@ _OF_ALL = "out = np.ones((len(training.cohort.runs), values.shape[1]), values.dt
 _SIZE = "batch_size, _ = batches_of(client_task, network, cohort.sizes, batch_size, 2)"
 _USUAL = "usual, largest = np.sqrt(self.rest / max(len(self.mean), 2)), np.abs(z).max(1, initial=0.0)"
 _POWERS = "powers: ClassVar[tuple[int, ...]] = (1, 1)"
+_UNITS = "return np.divide(2.0, units, out=np.zeros_like(units), where=units > 0)"
+_PROBE = "return torch.as_tensor(np.random.default_rng(1).standard_normal(shape), dtype=torch.float32)"
 _USES = 'uses(run.settings.terms, "references")'
 _PLACE = "randomness.generator(self.seed, randomness.FOLDS, position).permutation(members.max(initial=-2) + 1)"
 SAME = {
@@ -83,6 +85,9 @@ SAME = {
     f"method/domain.py: {_USUAL}": "one column leaves nothing beside its axis",
     f"protocol/queries/axes.py: {_POWERS}": "a number of rows is held against that number",
     "clients/remote/exchange.py: if tries >= PATIENCE and time.monotonic() >= end:": "differs by a tick of the clock",
+    f"mixture/linear.py: {_UNITS}": "one factor for all columns cancels: penalties are relative, and back it goes",
+    f"encoders/_torch.py: {_PROBE}": "any random rows do",
+    "protocol/queries/whitening.py: random = np.random.default_rng(1)": "any random directions do",
     f"protocol/queries/whitening.py: {_UNIT}": "differs for a deviation of 1e-300 to the last digit",
     f"mixture/forecast.py: contrasts = all({_USES} for run in runs)": "recipes differ in no weight of a term",
     "mixture/forecast.py: last = runs[1].start.last_there(n_rounds)": "all runs of a pass have one availability",

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from skfdrmfl import FDRMFLTransformer
-from skfdrmfl.clients import simulation
+from skfdrmfl.clients import client_data, simulation
 from skfdrmfl.clients.client_data import ClientData, _Kept
 from skfdrmfl.clients.simulation import Simulation
 from skfdrmfl.data.held_out import EVERYTHING
@@ -97,3 +97,14 @@ def test_the_rows_of_a_partition_are_those_of_a_loop():
         assert partition.positions.tolist() == list(rows)
         assert [found.tolist() for found in partition.rows] == [of.tolist() for of in rows.values()]
         assert partition.sizes.tolist() == [len(of) for of in rows.values()]
+
+
+def test_slopes_of_a_small_table_are_taken_of_all_its_rows_once_and_of_a_large_one_slab_by_slab(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, ids, taken, slopes = rng.standard_normal((90, 3)), np.arange(90) % 2, [], client_data.factored_slopes
+    monkeypatch.setattr(client_data, "factored_slopes", lambda *a: taken.append(len(a[2])) or slopes(*a))
+    for slab_rows, n_rows in ((90, [90]), (89, [45, 45]), (40, [40, 5, 40, 5])):
+        monkeypatch.setattr(client_data, "SLAB_ROWS", slab_rows)
+        taken.clear()
+        FDRMFLTransformer(n_rounds=1, local_epochs=1, tuning=None, random_state=0).fit(X, X[:, 0], client_ids=ids)
+        assert taken == n_rows

@@ -88,6 +88,13 @@ def test_the_file_goes_with_the_fit(folder, monkeypatch):
     assert n_mapped(folder) == 0
 
 
+def test_a_table_of_as_much_as_is_kept_in_memory_is_kept_there_and_a_larger_one_in_a_file(folder, monkeypatch):
+    monkeypatch.setattr(spill, "SPILL_BYTES", 800)
+    kept, spilled = spill.new_table((10, 10), np.float64), spill.new_table((101, 1), np.float64)
+    assert kept.base is None and isinstance(spilled.base, np.memmap)
+    assert not kept.any() and not spilled.any()
+
+
 def test_a_folder_without_room_is_said_before_anything_is_written(folder, monkeypatch):
     def full(descriptor, offset, length):
         raise OSError(28, "No space left on device")

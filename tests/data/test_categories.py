@@ -502,6 +502,8 @@ def test_text_in_a_column_of_numbers_is_named(frame_of):
         ([f"{j / 10}" for j in range(40)] * 3, "'0.0', with 40 labels in 120 rows"),
         (["1,5", "2", "12"] * 40, "'1,5', with 3 labels in 120 rows"),
         ([f"sample {j}" for j in range(120)], "'sample 0', with 120 labels in 120 rows"),
+        ([f"sample {j}" for j in range(20)], "'sample 0', with 20 labels in 20 rows"),
+        ([f"sample {j % 11}" for j in range(20)], "'sample 0', with 11 labels in 20 rows"),
     ],
 )
 def test_text_that_is_measurements_or_names_of_rows_is_warned_of(labels, said):
@@ -511,6 +513,16 @@ def test_text_that_is_measurements_or_names_of_rows_is_warned_of(labels, said):
     read_labels(frame.astype("category"), [0])  # which says that they are categories: any warning is an error here
 
 
-@pytest.mark.parametrize("labels", [["007", "011"] * 60, ["v1.5", "v2.5"] * 60, ["a", "b", "c"]])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["007", "011"] * 60,
+        ["v1.5", "v2.5"] * 60,
+        ["a", "b", "c"],
+        [f"sample {j}" for j in range(19)],
+        [f"sample {j % 10}" for j in range(20)],  # half as many labels as rows
+        ["1.5", *"abcdefghi"] * 12,  # a tenth of the labels
+    ],
+)
 def test_codes_versions_and_few_rows_are_categories(labels):
     read_labels(pd.DataFrame({"c": labels}), [0])

@@ -48,6 +48,7 @@ CALLS = {
     "fit, groups": lambda y, ids: small().fit(TABLE, MEASURED, groups=ids),
     "fit, by y": lambda y, ids: small().fit(X, MEASURED, client_ids=ids),
     "partial_fit": lambda y, ids: small().partial_fit(TABLE, y),
+    "adapt": lambda y, ids: MODEL.adapt(TABLE, y),
     "score": lambda y, ids: MODEL.score(TABLE, y),
     "score, weights": lambda y, ids: MODEL.score(TABLE, MEASURED, sample_weight=y.abs()),
     "at a site": lambda y, ids: about(small(), TABLE, y),

@@ -24,6 +24,7 @@ from helpers import (
     make_settings,
     random_weights,
     sent_by,
+    start_of,
     train_together,
 )
 from hypothesis import given, settings
@@ -52,6 +53,7 @@ from skfdrmfl.method.network import Network
 from skfdrmfl.method.objective import term_names
 from skfdrmfl.protocol.messages import Broadcast
 from skfdrmfl.protocol.plan import ClientTask, Schedule
+from skfdrmfl.server.training import train
 
 pytestmark = pytest.mark.skipif(
     native.library() is None or native.library(np.dtype(np.float64)) is None,
@@ -370,9 +372,19 @@ def test_calls_may_end_anywhere(algorithm, monkeypatch):
     whole = bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm))
     monkeypatch.setattr(native, "SECONDS", 0.0)  # every call ends with its first block
     assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
-    for n_bytes in (1, 60_000):  # of two clients; and one round is begun a call, or two to ten
+    for n_bytes in (1, 10_000, 40_000):  # a block is of two clients; and a call begins one round, or a few
         monkeypatch.setattr(native, "BLOCK_BYTES", n_bytes)
         assert bits(federate("native", network, runs, (1.0, 0.9, 0.5, 0.4), algorithm=algorithm)) == whole
+
+
+def test_rounds_that_nobody_looks_at_are_handed_over_call_by_call(monkeypatch):
+    network, runs = two_runs()
+    schedule = Schedule((1.0, 0.9, 0.5, 0.4), 2, 4, 1.0, 2)
+    for seconds, ends in ((60.0, [4]), (0.0, [1, 2, 3, 4])):  # a call ends with its last round, or with its first
+        monkeypatch.setattr(native, "SECONDS", seconds)
+        training = LocalTraining(network, runs, schedule, "native")
+        stands = train(training, network, [start_of(run) for run in runs], schedule, each_round=False)
+        assert [trained.n_rounds for trained, _ in stands] == ends
 
 
 @pytest.mark.parametrize("algorithm", IN_C)

@@ -252,6 +252,11 @@ def test_magnitudes_are_compared_both_ways_and_sums_one():
         assert too_large(changed, n_rows).tolist() == [False] * 4 + [one], factor
 
 
+def test_of_sums_their_length_counts_and_not_their_largest_part():
+    sums = np.vstack([np.eye(5, 400), np.full(400, SUMS / 10)])  # of length 1, and of 2 SUMS
+    assert too_large(sums, np.ones(6)).tolist() == [False] * 5 + [True]
+
+
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("adds_up", [True, False])
 def test_a_number_of_rows_alone_puts_no_sum_out_of_line(adds_up, power):

@@ -114,6 +114,13 @@ def test_what_ends_in_an_error_is_refused_and_says_no_more_than_it_may(tmp_path)
             answered(str(tmp_path / "a"), "", "", b"", 10.0)
 
 
+@pytest.mark.parametrize(("wait", "patience"), [(0.0, 60.0), (60.0, 0.0)])
+def test_who_is_not_there_is_waited_for_no_longer_than_the_wait_or_the_patience(tmp_path, monkeypatch, wait, patience):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits on"))
+    with pytest.raises(ConnectionError, match="no process of the site answers"):
+        answered(str(tmp_path / "nobody"), "", "ab", b"", wait, patience)
+
+
 def test_nobody_listening_is_an_error_after_patience_and_who_comes_late_is_still_asked(tmp_path):
     address = str(tmp_path / "a")
     with pytest.raises(ConnectionError, match="no process of the site answers"):
