@@ -258,8 +258,7 @@ def test_a_model_of_odd_shapes_does_not_make_rows_of_a_sum(ask, wire):
     assert ask(CodeSums(model))[0] == "done"
     bias, n_rows = model.network.mixer.layers[-1][1], 20
     odd = np.zeros((n_rows, 1, *model.arrays[bias].T.shape))  # the sum of Z would be n_rows times the Z of each row
-    kind, said = ask(CodeSums(replace(model, arrays=model.arrays | {bias: odd})))
-    assert kind == "failed" and "no sum over them" in said
+    assert ask(CodeSums(replace(model, arrays=model.arrays | {bias: odd})))[0] == "failed"
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,8 @@ def answered(queries: Sequence[Any], client: Client, asked: Sequence[Asked]) -> 
     others = client.once(_of_rows, lambda: (_of_rows(client, FEWEST_ROWS), _of_rows(client, FEWEST_ROWS + 1)))
     for query, one in zip(queries, asked, strict=True):
         answer = query(client)
-        for other in others[: 1 if one.fewest > FEWEST_ROWS else 2] if answer is not None else ():
+        tries = 0 if answer is None else 1 if one.fewest > FEWEST_ROWS else 2
+        for other in others[:tries]:
             if [*map(np.shape, query(other) or ())] != [*map(np.shape, answer)]:
                 raise WireError(f"{query.name!r} would be larger of more rows, which is no sum over them")
         answers.append(answer)
