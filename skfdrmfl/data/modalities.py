@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,10 @@ def resolve_modalities(
     resolved: dict[str, Indices] = {}
     owner = np.full(n_features, -1)
     owner[list(labels)] = len(modalities)
-    place = {} if feature_names is None else {column: j for j, column in enumerate(feature_names.tolist())}
     for i, (name, selector) in enumerate(modalities.items()):
         if not isinstance(name, str) or not name:
             raise ValueError(f"modalities has the key {name!r}; its keys must be non-empty strings.")
-        columns = _select(selector(X) if callable(selector) else selector, name, place, n_features)
+        columns = _select(selector(X) if callable(selector) else selector, name, feature_names, n_features)
         columns = columns[~np.isin(columns, labels)]
         if len(columns) == 0:
             raise ValueError(f"modality {name!r} selects no columns (selector {selector!r}); remove it.")
@@ -160,22 +160,57 @@ def _by_prefix(feature_names: NDArray | None, labels: Sequence[int]) -> dict[str
     return {name: np.array(columns) for name, columns in groups.items()}
 
 
-def _select(selector: Any, name: str, place: Mapping[str, int], n_features: int) -> Indices:
-    """Return the column numbers of one selector, in its order: numpy's own, with names in the place of numbers."""
-    columns = np.arange(n_features)
-    try:
-        if isinstance(selector, slice):
-            start, stop = selector.start, selector.stop
-            stop = place[stop] + 1 if isinstance(stop, str) else stop
-            return columns[place[start] if isinstance(start, str) else start : stop : selector.step]
-        one = isinstance(selector, str) or not isinstance(selector, Iterable)
-        items: list[Any] = [selector] if one else list(selector)
-        if len({isinstance(item, (bool, np.bool_)) for item in items}) > 1:
-            raise TypeError("a mask has no numbers or names")
-        return columns[[place[item] if isinstance(item, str) else item for item in items]]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        called = f"named {listed(list(place))}" if place else "without names"
+def _select(selector: Any, name: str, feature_names: NDArray | None, n_features: int) -> Indices:
+    """Return the column numbers of one selector, in its order."""
+    if isinstance(selector, slice):
+        if isinstance(selector.start, str) or isinstance(selector.stop, str):
+            start = None if selector.start is None else _place(selector.start, name, feature_names)
+            stop = None if selector.stop is None else _place(selector.stop, name, feature_names) + 1
+            selector = slice(start, stop, selector.step)
+        return np.arange(n_features)[selector]
+    one = isinstance(selector, str) or not isinstance(selector, Iterable)
+    items: list[Any] = [selector] if one else list(selector)
+    kinds = set(map(_kind, items))
+    if kinds == {"bool"}:
+        if len(items) != n_features:
+            raise ValueError(
+                f"the mask of modality {name!r} has {len(items)} entries but X has {n_features} columns; "
+                "pass one entry per column."
+            )
+        return np.flatnonzero(items)
+    if kinds <= {"str"}:
+        return np.array([_place(item, name, feature_names) for item in items], dtype=np.int64)
+    if kinds != {"int"}:
         raise ValueError(
-            f"modality {name!r} has the selector {reprlib.repr(selector)}, which does not fit the {n_features} columns "
-            f"of X, {called} ({error}); use integers, names, a slice, a boolean mask or a callable."
-        ) from error
+            f"modality {name!r} has the selector {reprlib.repr(selector)}; use integers, names, a slice, "
+            "a boolean mask or a callable."
+        )
+    columns = np.array(items, dtype=np.int64)
+    outside = columns[(columns < -n_features) | (columns >= n_features)]
+    if len(outside):
+        raise ValueError(
+            f"modality {name!r} selects column {outside[0]} but X has {n_features} columns; use 0 to {n_features - 1}."
+        )
+    return columns % n_features
+
+
+def _kind(item: Any) -> str:
+    """Return what an item of a selector is."""
+    if isinstance(item, (bool, np.bool_)):
+        return "bool"
+    return "str" if isinstance(item, str) else "int" if isinstance(item, Integral) else "other"
+
+
+def _place(column: str, name: str, feature_names: NDArray | None) -> int:
+    if feature_names is None:
+        raise ValueError(
+            f"modality {name!r} selects the column {column!r} by name, but X has no column names; "
+            "pass a DataFrame or select by number."
+        )
+    places = np.flatnonzero(feature_names == column)
+    if len(places) == 0:
+        raise ValueError(
+            f"modality {name!r} selects the column {column!r}, which X does not have; its columns are "
+            f"{listed(feature_names.tolist())}."
+        )
+    return int(places[0])

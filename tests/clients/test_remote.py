@@ -298,7 +298,9 @@ def test_clients_keep_the_model_and_of_earlier_ones_those_that_they_contrast(con
     parameters = {"history_size": 2, "n_rounds": 5, "early_stopping": True, "contrastive_weight": contrastive_weight}
     _, wire = there(parameters)
     asked = [r for _, r, *_ in wire.asked if r.what in ("train", "held out")]
-    n_kept = [len(set(r.keep) - set(r.needs[:2])) for r in asked[::3]]  # but for what was agreed on and the plan
+    n_kept = [
+        len(set(r.keep) - set(r.needs[:3])) for r in asked[::3]
+    ]  # but for what was agreed on, the plan and what it reads
     # The first model is asked for its errors, then each is trained from, and what comes of it asked for its errors.
     assert n_kept == ([1, 1, 2, 2, *[3] * 7] if contrastive_weight else [1] * 11)
 

@@ -121,14 +121,6 @@ def test_anything_but_a_partition_is_refused(sets):
             resolve_modalities(modalities, None, None, n)
 
 
-@pytest.mark.parametrize("selector", ["q", ["a", "q"], slice("q", None), 9, [1.5], None, [True], [True, 2], [0, 1, 99]])
-def test_a_selector_that_fits_no_columns_is_named_with_those_that_there_are(selector):
-    named = np.array(list("abcd"), dtype=object)
-    for names, called in ((named, "named .a., .b., .c., .d."), (None, "without names")):
-        with pytest.raises(ValueError, match=f"x. has the selector .* fit the 4 columns of X, {called} .*; use"):
-            resolve_modalities({"x": selector}, None, names, 4)
-
-
 def test_where_columns_stand_in_the_table_does_not_matter():
     """A modality is its columns in the order given; moving both changes nothing."""
     order = np.array([5, 2, 0, 3, 1, 4])
