@@ -134,6 +134,8 @@ class ViewSums:
             return [unchanged(n_columns, block.view)] * len(sets)
         out, of_base = [], list(self.table.blocks.values())[m]
         scale = whitening_scale(block.deviation, block.view)
+        if of_base.projection is not None:  # principal axes have one unit: short ones are to shrink
+            scale = np.where(block.deviation > 0, block.deviation.max(), np.inf)
         axes, r = np.linalg.qr(block.gains / scale[:, None])
         for number in sets:
             mean = block.center + block.gains @ (self.kept.x[number] / max(self.kept_present[number, m], 1.0))

@@ -159,6 +159,7 @@ HOLES = np.where((LABELS == "a")[:, None] & (np.arange(60) > 30)[:, None] & (np.
         ({"fewest_rows": 5}, {"tuning": "mixture"}, X, "'products by fold' would be of fewer than 5 rows"),
         ({"fewest_rows": 5}, {"early_stopping": True}, X, "would be of fewer than 5 rows"),
         ({"fewest_rows": 12}, MODALITIES, HOLES, "'a description' would be of fewer than 12 rows"),
+        ({"fewest_rows": 10}, MODALITIES, HOLES, "'a description' would be of fewer than 10 rows"),  # 9 lack "v"
         ({"queries": ["sums of columns"]}, {}, X, "'absolute deviations' is not among queries"),
         ({"tuning": False}, {"tuning": "mixture"}, X, "tuning is false"),
         ({"early_stopping": False}, {"early_stopping": True}, X, "early_stopping is false"),

@@ -100,7 +100,9 @@ def test_a_folds_standardisation_has_mean_zero_and_variance_one_over_the_rows_th
 @pytest.mark.parametrize("holed", [False, True])
 def test_a_modality_that_stands_on_all_of_its_axes_is_whitened_and_fitted_as_its_columns_are(monkeypatch, holed):
     """The principal axes of what has been turned are the same, and so is a ridge whose columns have one unit."""
-    x = X + np.random.default_rng(1).standard_normal(X.shape)  # so that no axis is so short that each gets its own unit
+    x = X + 1e-3 * np.random.default_rng(1).standard_normal(
+        X.shape
+    )  # the longest axis is a thousand times the shortest
     federation = federation_of(x, Y, present=lacking() if holed else None)
     narrow, _, _ = asked(federation, smooth=())
     for module in ("mixture.sums", "protocol.queries.whitening"):
