@@ -19,8 +19,11 @@ from skfdrmfl.tables.text import read_text
 from skfdrmfl.tables.workbook import read_workbook
 
 TEXT, PARQUET, EXCEL = {".csv", ".tsv", ".txt"}, {".parquet", ".pq"}, {".xlsx", ".xlsm"}
-# Of files: the options that do not go with them.
-UNUSED = {"text": ["sheet"], "Excel": ["separator"], "Parquet": ["separator", "sheet", "header", "transpose"]}
+KINDS = {  # of files: the packages that read them, and the options that do not go with them
+    "text": (("pandas",), ("sheet",)),
+    "Excel": (("pandas", "openpyxl"), ("separator",)),
+    "Parquet": (("pandas", "pyarrow"), ("separator", "sheet", "header", "transpose")),
+}
 # What the rows below a table are called that sum it up.
 SUMMARY = re.compile(
     r"(?:mean|average|avg|median|(?:sub|grand )?total|sum|st\.? ?d(?:ev|v)?|sd|standard deviation|rsd|cv|min(?:imum)?|"
@@ -49,8 +52,9 @@ def read_table(path: Path, args: Any) -> tuple[Any, list[str]]:
     if path.stat().st_size == 0:
         raise FileProblem(f"{path} is empty; save the table again.")
     kind = "text" if suffix in TEXT else "Excel" if suffix in EXCEL else "Parquet"
-    refuse({f"--{option}": getattr(args, option) for option in UNUSED[kind]}, f"is not for {kind} files such as {path}")
-    for package in ("pandas", "pyarrow", *(["openpyxl"] if kind == "Excel" else [])):
+    packages, unused = KINDS[kind]
+    refuse({f"--{option}": getattr(args, option) for option in unused}, f"is not for {kind} files such as {path}")
+    for package in packages:
         import_extra(package, "table", f"To read {path} needs")
     try:
         if kind == "text":

@@ -129,7 +129,10 @@ def text_type() -> Any:
     """Return the pandas type of columns of text."""
     import pandas
 
-    return pandas.StringDtype("pyarrow")
+    try:
+        return pandas.StringDtype("pyarrow")
+    except ImportError:  # as where Flower runs
+        return pandas.StringDtype("python")
 
 
 def column_of(cells: list[Any]) -> Any:
@@ -239,9 +242,12 @@ def is_padded(column: Any) -> bool:
 def _quick_numbers(column: Any, marks: Marks) -> tuple[Any, Rule] | None:
     """Return the numbers of a column of text, and their rule, as Arrow reads them; None where it cannot."""
     import numpy
-    import pyarrow
-    from pyarrow import compute
 
+    try:
+        import pyarrow
+        from pyarrow import compute
+    except ImportError:
+        return None
     if str(column.dtype) not in ("string", "str"):
         return None
     cells = pyarrow.array(column.array)

@@ -153,9 +153,12 @@ def _parted(lines: Iterable[str], separator: str) -> Any:
 
 def _quick(text: Text, separator: str, found: Layout, rows: list[list[str]], n_lines: int) -> Any:
     """Return the frame as Arrow reads it, which is many times faster; None where not all lines are of one width."""
+    try:
+        import pyarrow
+        from pyarrow import csv as arrow
+    except ImportError:
+        return None
     import pandas
-    import pyarrow
-    from pyarrow import csv as arrow
 
     values = [row for row in rows[found.first :] if row]
     width = max(map(len, values), default=0)

@@ -208,13 +208,21 @@ def test_what_is_no_table_is_refused_with_the_remedy(tmp_path, name, text, error
     assert str(tmp_path / name) in str(refused.value)
 
 
-@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
-def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch, package):
+def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    monkeypatch.setitem(sys.modules, package, None)
-    said = f'table.csv needs {package}, which is not installed; run: pip install "{package}'
-    with pytest.raises(MissingExtra, match=said):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match='table.csv needs pandas, which is not installed; run: pip install "pandas'):
         read(tmp_path / "table.csv")
+
+
+def test_where_flower_runs_without_pyarrow_a_table_says_the_same(tmp_path, monkeypatch):
+    spectra().to_csv(tmp_path / "table.csv", index=False)
+    pytest.importorskip("pyarrow")
+    with_arrow = parts(read(tmp_path / "table.csv")[0]).X
+    for name in ("csv", "compute"):  # pandas needs the rest
+        monkeypatch.delattr(f"pyarrow.{name}", raising=False)
+        monkeypatch.setitem(sys.modules, f"pyarrow.{name}", None)
+    pd.testing.assert_frame_equal(parts(read(tmp_path / "table.csv")[0]).X, with_arrow)
 
 
 def test_empty_rows_are_left_out_and_the_others_keep_their_numbers(tmp_path):
