@@ -186,6 +186,11 @@ def are_finite(values: Any) -> bool:
         return False
     if not values.dtype.isnative or not values.size or not values.ndim:
         return False
+    return _adds_up(values)
+
+
+def _adds_up(values: NDArray) -> bool:
+    """Return whether the sum of numbers is finite, as each of them is then; nothing of their size is made."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum()))
 
@@ -199,15 +204,16 @@ def present_in(table: NDArray, modalities: Mapping[str, Indices], categories: Ca
 
 def check_finite(values: NDArray, name: str, *, or_nan: bool = False) -> None:
     """Raise ValueError that says where numbers (n,) or (n, p) are NaN, unless asked not to, or infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):
-            return
+    if _adds_up(values):
+        return
+
+    def odd(part: NDArray) -> NDArray[np.bool_]:
+        return np.isinf(part) if or_nan else ~np.isfinite(part)
+
     table = values.reshape(len(values), -1)
-    parts = (table[slab] for slab in slabs(len(table)))
-    odd = [(np.isinf(part) if or_nan else ~np.isfinite(part)).any(1) for part in parts]
-    if len(rows := np.flatnonzero(np.concatenate(odd))):
+    if len(rows := np.flatnonzero(np.concatenate([odd(table[slab]).any(1) for slab in slabs(len(table))]))):
         first = table[rows[0]]
-        column = int((np.isinf(first) if or_nan else ~np.isfinite(first)).argmax())
+        column = int(odd(first).argmax())
         what = "NaN" if np.isnan(first[column]) else "infinity"
         where = f"row {rows[0]}" + (f", column {column}" if values.ndim > 1 else "")
         remedy = ", or impute their values (SimpleImputer does)" if name == "X" else ""
