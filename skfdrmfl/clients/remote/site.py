@@ -148,8 +148,10 @@ class Site:
             """Return what is kept under a name; others may stand in it by name, but none in these."""
             if name not in names:
                 raise WireError(f"{name} was not to be needed")
-            inner = partial(recall, deeper=False) if deeper else None
-            return _once(self._values, name, lambda: from_packet(have[name], build, inner))
+            if name not in self._values:
+                inner = partial(recall, deeper=False) if deeper else None
+                self._values[name] = from_packet(have[name], build, inner)
+            return self._values[name]
 
         about = from_packet(request.about, build, recall)
         question = replace(question, content=about, client=client)
